@@ -1,0 +1,29 @@
+/* allocator.h - level 5: placement inside a segment, and the directory of what was placed.
+ *
+ * Callable from any thread and process at once; makers are put in order by a lock that the kernel frees at death.
+ */
+#ifndef RING_ALLOCATOR_H
+#define RING_ALLOCATOR_H
+
+#include <ring/layout.h>
+#include <ring/segment.h>
+
+RING_BEGIN_C
+
+#define RING_NAME_MAX (RING_LAYOUT_NAME - 1) /* characters of a ring's name; no slash, no control characters */
+
+/* A named ring as the directory has it. */
+struct ring_entry_info {
+    char name[RING_LAYOUT_NAME];
+    unsigned kind;       /* enum ring_layout_kind */
+    uint64_t offset;     /* in the segment */
+    uint64_t bytes;      /* in the segment */
+    uint64_t created_ns; /* CLOCK_REALTIME */
+};
+
+/* The directory's entry at `index`, 0 .. max_rings-1. -ENOENT: nothing at that place. -EUCLEAN: damaged. */
+RING_PUBLIC int ring_segment_entry(const struct ring_segment *segment, unsigned index, struct ring_entry_info *entry);
+
+RING_END_C
+
+#endif

@@ -1,0 +1,76 @@
+/* platform.h - level 0: what differs between compilers, languages and processors, and nothing else.
+ *
+ * This is the only file of the library with #ifdef of architecture or compiler, and the only one with inline assembly.
+ * Everything above is plain C11 (and compiles as C++17: the atomics of both languages share their representation).
+ */
+#ifndef RING_PLATFORM_H
+#define RING_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#include <atomic>
+#define RING_ATOMIC(type)                         std::atomic<type>
+#define ring_atomic_load(object, order)           std::atomic_load_explicit(object, std::order)
+#define ring_atomic_store(object, value, order)   std::atomic_store_explicit(object, value, std::order)
+#define ring_atomic_exchange(object, value, order) std::atomic_exchange_explicit(object, value, std::order)
+#define ring_compiler_barrier()                   std::atomic_signal_fence(std::memory_order_seq_cst)
+#define RING_BEGIN_C                              extern "C" {
+#define RING_END_C                                }
+#else
+#include <stdatomic.h>
+#define RING_ATOMIC(type)                          _Atomic(type)
+#define ring_atomic_load(object, order)            atomic_load_explicit(object, order)
+#define ring_atomic_store(object, value, order)    atomic_store_explicit(object, value, order)
+#define ring_atomic_exchange(object, value, order) atomic_exchange_explicit(object, value, order)
+#define ring_compiler_barrier()                    atomic_signal_fence(memory_order_seq_cst)
+#define RING_BEGIN_C
+#define RING_END_C
+#endif
+
+#if !defined(__GNUC__)
+#error "shmring needs gcc or clang: it uses their attributes and __builtin_expect"
+#endif
+#if !defined(__linux__)
+#error "shmring needs Linux: OFD locks, futex, O_TMPFILE and MADV_COLLAPSE have no portable form"
+#endif
+
+/* Bytes that one core owns at a time, and the distance that keeps two cores' words apart: processors fetch lines in
+ * pairs, so words written by different sides lie two lines apart. */
+#define RING_CACHE_LINE 64
+#define RING_LINE_PAIR  128
+
+#define RING_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define RING_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+/* Part of the library's interface / hidden inside it / inlined into the caller / never inlined / printf-like. */
+#define RING_PUBLIC         __attribute__((visibility("default")))
+#define RING_PRIVATE        __attribute__((visibility("hidden")))
+#define RING_INLINE         static inline __attribute__((always_inline, unused))
+#define RING_COLD           __attribute__((noinline, cold))
+#define RING_PRINTF(at, of) __attribute__((format(printf, at, of)))
+#define RING_ALIGNED(bytes) __attribute__((aligned(bytes)))
+
+/* Is this expression known while compiling? Then a copy of that length becomes a few moves. */
+#define RING_IS_CONSTANT(expression) __builtin_constant_p(expression)
+
+/* Tells the core that this is a spin loop: about 40 cycles on x86, a hint on Arm. */
+RING_INLINE void ring_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ __volatile__("yield" ::: "memory");
+#else
+    ring_compiler_barrier();
+#endif
+}
+
+/* Asks for the line of `address` in a state that can be written. A hint: any address is allowed, nothing faults. */
+RING_INLINE void ring_prefetch_for_write(const void *address)
+{
+    __builtin_prefetch(address, 1, 3);
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* ring.h - level 8: all of shmring. Start with segment.h (where rings live) and spsc.h (one producer, one consumer). */
+#ifndef RING_RING_H
+#define RING_RING_H
+
+#include <ring/allocator.h>
+#include <ring/error.h>
+#include <ring/layout.h>
+#include <ring/platform.h>
+#include <ring/segment.h>
+#include <ring/spsc.h>
+#include <ring/wait.h>
+
+#define RING_VERSION_MAJOR 0
+#define RING_VERSION_MINOR 1
+#define RING_VERSION_PATCH 0
+#define RING_VERSION       "0.1.0"
+
+#endif

@@ -1,0 +1,397 @@
+/* spsc.h - level 6: a ring for one producer and one consumer, threads or processes, messages of any length.
+ *
+ * Each message lies in one piece behind one header word, and the header, stored last, is the signal: up to 56 bytes
+ * travel in a single cache line. spsc.c tells the theory; docs/memory_ordering.md pairs the labels P1..P6, C1..C6.
+ *
+ * Who may call what: an endpoint belongs to one thread at a time (handing it over needs the caller's own ordering). The
+ * two roles are exclusive across processes: -EBUSY while a living process holds one, a successor takes over from the dead.
+ *
+ * Time limits are the last argument, in ns: RING_NO_WAIT tries once and never enters the kernel, RING_FOREVER waits.
+ * Waiting ends early with -EPIPE (other side closed) or -EOWNERDEAD (other side died) when there is nothing left to get,
+ * or no room; a new peer may attach later, so a caller may go on calling.
+ *
+ * Every hot verb may also return -EUCLEAN (the segment was damaged; this endpoint is poisoned and repeats it) and -EBADF
+ * (closed endpoint). Messages begin at addresses that are multiples of 8.
+ */
+#ifndef RING_SPSC_H
+#define RING_SPSC_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include <ring/layout.h>
+#include <ring/segment.h>
+#include <ring/wait.h>
+
+RING_BEGIN_C
+
+#define RING_SPSC_DEFAULT_BYTES ((size_t)512 << 10) /* stays in a core's own cache: see docs/performance.md */
+#define RING_SPSC_MIN_BYTES     ((size_t)4 << 10)
+#define RING_SPSC_MAX_BYTES     ((size_t)1 << 32)
+
+#define RING_REDELIVERED UINT32_C(1) /* may have been delivered to a consumer that died before */
+
+/* One message in the ring (peek) or to be sent (send_batch, which reads data and length only). */
+struct ring_message {
+    void *data;
+    size_t length; /* bytes */
+    uint32_t flags;
+};
+
+/* ---- Setting up. 0 or -errno, with ring_error_detail(). ---- */
+
+struct ring_spsc_options {
+    size_t struct_size;
+    size_t bytes;         /* capacity, MIN .. MAX; rounded up to a power of two. Longest message: a quarter of it */
+    size_t publish_bytes; /* the consumer publishes its position each so many bytes; 0: an eighth, at most 8 KiB;
+                             1: each message, so that at most the one in work is redelivered after its death */
+    uint64_t start_position; /* multiple of 8; for tests of the arithmetic */
+};
+
+RING_INLINE struct ring_spsc_options ring_spsc_defaults(void)
+{
+    struct ring_spsc_options options;
+    options.struct_size = sizeof options;
+    options.bytes = RING_SPSC_DEFAULT_BYTES;
+    options.publish_bytes = 0;
+    options.start_position = 0;
+    return options;
+}
+
+/* Bytes that a ring of this capacity takes from its segment; 0 when the capacity is out of range. */
+RING_PUBLIC size_t ring_spsc_footprint(size_t bytes);
+
+/* Makes a ring of that name. -EEXIST: there is one; either side may create, the second ignores this.
+ * -ENOSPC: segment or directory full. */
+RING_PUBLIC int ring_spsc_create(struct ring_segment *segment, const char *ring, size_t bytes);
+RING_PUBLIC int ring_spsc_create_with(struct ring_segment *segment, const char *ring,
+                                      const struct ring_spsc_options *options);
+
+struct ring_claim; /* proof of life of whoever holds a role (liveness.h) */
+
+/* Private to its owner; lies on its own cache lines. Hot fields first. */
+struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
+    unsigned char *data; /* first byte of the ring's data */
+    uint64_t mask;       /* capacity - 1 */
+    uint64_t position;   /* of the next record */
+    uint64_t limit;      /* the next record must end here at the latest, unless `head` has moved on */
+    size_t max_message;
+    RING_ATOMIC(uint32_t) *consumer_asleep;
+    uint64_t reserved;     /* bytes of the open reservation's record, 0: none */
+    uint64_t usual_limit;  /* limit, kept aside while a reservation is open */
+    struct ring_layout_spsc *control;
+    uint64_t capacity;
+    uint64_t head; /* shadow: the consumer's position last seen, never going back */
+    int64_t fault; /* 0, or the error every call repeats */
+    struct ring_segment *segment;
+    struct ring_claim *claim;
+    unsigned entry;
+};
+
+struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
+    unsigned char *data;    /* first byte of the ring's data; a private zero while only the slow path may go on */
+    uint64_t mask;          /* capacity - 1 */
+    uint64_t position;      /* of the record to come */
+    uint64_t usual_header;  /* header word of the last plain record, */
+    uint64_t usual_length;  /* its length, */
+    uint64_t usual_stride;  /* and its bytes in the ring: lets the core run ahead of the header's arrival */
+    uint64_t published;     /* position last published to the producer */
+    uint64_t publish_bytes; /* publish after so many bytes */
+    size_t max_message;
+    uint64_t redelivered_until; /* records before it carry RING_REDELIVERED */
+    struct ring_layout_spsc *control;
+    unsigned char *ring_data; /* `data` proper */
+    uint64_t ring_mask;
+    uint64_t capacity;
+    uint64_t peeked_position; /* where the last peeked batch ends */
+    uint32_t peeked_count;    /* messages in it */
+    uint32_t pack_count;      /* messages of the record at `position`, when it is a pack being taken apart; else 0 */
+    uint32_t pack_taken;      /* of those, released */
+    uint32_t pack_length;     /* bytes of each */
+    uint32_t streak;          /* messages since the ring was last found empty */
+    int64_t fault;
+    struct ring_segment *segment;
+    struct ring_claim *claim;
+    unsigned entry;
+};
+
+/* Takes a role of the ring; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such ring.
+ * -EBUSY (at once): a living process holds the role. -EUCLEAN: the ring is damaged. Whatever the dead predecessor had
+ * published is kept; a consumer gets what its predecessor may have seen again, flagged RING_REDELIVERED.
+ * The endpoint must not be moved or copied while open. */
+RING_PUBLIC int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
+                                        const char *ring, int64_t timeout_ns);
+RING_PUBLIC int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
+                                        const char *ring, int64_t timeout_ns);
+
+/* Gives the role back. What was sent stays in the ring for the next consumer; an open reservation is cancelled; peeked
+ * messages that were not released will be delivered again. -EBADF: not open. */
+RING_PUBLIC int ring_spsc_close_producer(struct ring_spsc_producer *producer);
+RING_PUBLIC int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer);
+
+/* ---- Looking. Cold; disturbs nobody; any thread of any process attached. ---- */
+
+enum ring_peer { RING_PEER_NEVER, RING_PEER_ALIVE, RING_PEER_CLOSED, RING_PEER_DEAD };
+
+struct ring_spsc_side {
+    enum ring_peer peer;
+    pid_t pid; /* for people: of the last holder */
+    char command[RING_LAYOUT_COMMAND];
+    uint64_t tenures; /* how many held this role so far */
+    bool asleep;
+};
+
+struct ring_spsc_info {
+    size_t struct_size; /* set by the caller to sizeof this struct */
+    uint64_t capacity;
+    uint64_t max_message;
+    uint64_t publish_bytes;
+    uint64_t head;     /* consumer's published position: up to publish_bytes behind the truth */
+    uint64_t tail;     /* where the producer will write next, found by walking the records from head */
+    uint64_t messages; /* in those records */
+    struct ring_spsc_side producer;
+    struct ring_spsc_side consumer;
+};
+
+/* A snapshot. -ENOENT, -EUCLEAN, -EINVAL. */
+RING_PUBLIC int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_spsc_info *info);
+
+/* What became of the other side; a system call when it seems attached (0.3 us). */
+RING_PUBLIC enum ring_peer ring_spsc_consumer_state(const struct ring_spsc_producer *producer);
+RING_PUBLIC enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consumer);
+
+/* ---- The slow halves of the hot verbs; not for callers. ---- */
+
+RING_PUBLIC int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, int64_t timeout_ns);
+RING_PUBLIC int ring_spsc_refuse_length(const struct ring_spsc_producer *producer);
+RING_PUBLIC ssize_t ring_spsc_recv_slowly(struct ring_spsc_consumer *consumer, void *buffer, size_t size,
+                                          int64_t timeout_ns);
+RING_PUBLIC int ring_spsc_peek_slowly(struct ring_spsc_consumer *consumer, struct ring_message *message,
+                                      int64_t timeout_ns);
+RING_PUBLIC int ring_spsc_release_slowly(struct ring_spsc_consumer *consumer, size_t count);
+
+/* ---- The hot path. ---- */
+
+RING_INLINE RING_ATOMIC(uint64_t) *ring_spsc_header_at(const unsigned char *data, uint64_t mask, uint64_t position)
+{
+    return (RING_ATOMIC(uint64_t) *)(void *)(uintptr_t)(data + (position & mask));
+}
+
+/* Bytes that a message takes in the ring, header included. */
+RING_INLINE uint64_t ring_spsc_stride(uint64_t length)
+{
+    return (length + RING_RECORD_HEADER + 7) & ~UINT64_C(7);
+}
+
+/* P1..P3: makes the record at `position` visible. The zero that ends the ring's records goes first: whoever sees this
+ * header sees that zero, or what came to stand there later. */
+RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t position, uint64_t header,
+                                   uint64_t stride)
+{
+    unsigned char *data = producer->data;
+    uint64_t mask = producer->mask;
+    /* P1: relaxed, ordered by P2; read by C1. */
+    ring_atomic_store(ring_spsc_header_at(data, mask, position + stride), 0, memory_order_relaxed);
+    /* P2: release, pairs with C1: payload and P1 come before. */
+    ring_atomic_store(ring_spsc_header_at(data, mask, position), header, memory_order_release);
+    ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
+    /* P3: relaxed is enough: a sleeper that we miss here sees P2, see wait.h. */
+    if (RING_UNLIKELY(ring_atomic_load(producer->consumer_asleep, memory_order_relaxed) != 0))
+        ring_wake(producer->consumer_asleep);
+}
+
+/* Copies a message into the ring. 0; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: full; -EMSGSIZE: longer than max_message,
+ * never fits; -EBUSY: a reservation is open; -EINVAL: NULL message of some length. The ring is unharmed by any. */
+RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *message, size_t length,
+                               int64_t timeout_ns)
+{
+    if (RING_UNLIKELY(length > producer->max_message || (!message && length)))
+        return ring_spsc_refuse_length(producer);
+    uint64_t stride = ring_spsc_stride(length);
+    uint64_t position = producer->position;
+    if (RING_UNLIKELY(producer->limit - position < stride)) {
+        int refusal = ring_spsc_make_room(producer, stride, timeout_ns);
+        if (refusal)
+            return refusal;
+    }
+    producer->position = position + stride;
+    if (length)
+        memcpy(producer->data + (position & producer->mask) + RING_RECORD_HEADER, message, length);
+    ring_spsc_publish(producer, position, RING_RECORD_ONE | length, stride);
+    return 0;
+}
+
+/* Gives room for a message of up to `length` bytes, to be filled in place and then committed or cancelled; meanwhile no
+ * other call but those two. Errors as for send. */
+RING_INLINE int ring_spsc_reserve(struct ring_spsc_producer *producer, size_t length, void **message,
+                                  int64_t timeout_ns)
+{
+    if (RING_UNLIKELY(length > producer->max_message))
+        return ring_spsc_refuse_length(producer);
+    uint64_t stride = ring_spsc_stride(length);
+    uint64_t position = producer->position;
+    if (RING_UNLIKELY(producer->limit - position < stride)) {
+        int refusal = ring_spsc_make_room(producer, stride, timeout_ns);
+        if (refusal)
+            return refusal;
+    }
+    producer->reserved = stride;
+    producer->usual_limit = producer->limit;
+    producer->limit = position; /* sends any other verb to make_room(), which refuses it */
+    *message = producer->data + (position & producer->mask) + RING_RECORD_HEADER;
+    return 0;
+}
+
+/* Publishes the first `length` bytes of the reservation. 0; -EINVAL: no reservation, or longer than it (which stays). */
+RING_INLINE int ring_spsc_commit(struct ring_spsc_producer *producer, size_t length)
+{
+    uint64_t stride = ring_spsc_stride(length);
+    uint64_t position = producer->position;
+    if (RING_UNLIKELY(stride > producer->reserved || length > producer->max_message))
+        return -EINVAL;
+    producer->limit = producer->usual_limit;
+    producer->reserved = 0;
+    producer->position = position + stride;
+    ring_spsc_publish(producer, position, RING_RECORD_ONE | length, stride);
+    return 0;
+}
+
+/* Forgets the reservation: nothing was sent. 0; -EINVAL: there is none. */
+RING_INLINE int ring_spsc_cancel(struct ring_spsc_producer *producer)
+{
+    if (RING_UNLIKELY(!producer->reserved))
+        return -EINVAL;
+    producer->limit = producer->usual_limit;
+    producer->reserved = 0;
+    return 0;
+}
+
+/* C2: frees everything before `position`, when enough has come together. */
+RING_INLINE void ring_spsc_consumed(struct ring_spsc_consumer *consumer, uint64_t position)
+{
+    consumer->position = position;
+    consumer->streak++;
+    if (RING_UNLIKELY(position - consumer->published >= consumer->publish_bytes)) {
+        consumer->published = position;
+        /* C2: release, pairs with P4: we are done reading what lies before. */
+        ring_atomic_store(&consumer->control->head, position, memory_order_release);
+        ring_compiler_barrier();
+        /* C3: as P3. */
+        if (RING_UNLIKELY(ring_atomic_load(&consumer->control->producer_asleep, memory_order_relaxed) != 0))
+            ring_wake(&consumer->control->producer_asleep);
+    }
+}
+
+/* Copies the next message out. Returns its length; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: nothing there;
+ * -EMSGSIZE: longer than `size`, it stays the next one (peek it, or come with a longer buffer); -EINVAL: NULL buffer. */
+RING_INLINE ssize_t ring_spsc_recv(struct ring_spsc_consumer *consumer, void *buffer, size_t size, int64_t timeout_ns)
+{
+    uint64_t position = consumer->position;
+    const unsigned char *record = consumer->data + (position & consumer->mask);
+    /* C1: acquire, pairs with P2 (and, in a ring just opened, with the creator's R1). */
+    uint64_t header = ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position),
+                                       memory_order_acquire);
+    uint64_t length, stride;
+    if (RING_IS_CONSTANT(size) && RING_LIKELY(header == (RING_RECORD_ONE | size) && size <= consumer->max_message)) {
+        length = size;
+        stride = ring_spsc_stride(size);
+    } else if (RING_LIKELY(header == consumer->usual_header)) {
+        length = consumer->usual_length;
+        stride = consumer->usual_stride;
+    } else {
+        return ring_spsc_recv_slowly(consumer, buffer, size, timeout_ns);
+    }
+    if (RING_UNLIKELY(length > size || (!buffer && length)))
+        return buffer ? -EMSGSIZE : -EINVAL;
+    if (length)
+        memcpy(buffer, record + RING_RECORD_HEADER, length);
+    ring_spsc_consumed(consumer, position + stride);
+    return (ssize_t)length;
+}
+
+/* Shows the next message where it lies, until released; peeking again shows the same one. 0; errors as for recv. */
+RING_INLINE int ring_spsc_peek(struct ring_spsc_consumer *consumer, struct ring_message *message, int64_t timeout_ns)
+{
+    return ring_spsc_peek_slowly(consumer, message, timeout_ns);
+}
+
+/* Frees the `count` oldest messages of those last peeked. 0; -EINVAL: more than were peeked. */
+RING_INLINE int ring_spsc_release(struct ring_spsc_consumer *consumer, size_t count)
+{
+    return ring_spsc_release_slowly(consumer, count);
+}
+
+/* ---- Batches: one signal for many messages; small ones of equal length share a header. ---- */
+
+/* Sends the first of `count` messages, as many as there is room for; waits until there is room for one.
+ * Returns how many were sent, at least 1 (0 for count 0); else an error as for send about messages[0]. */
+RING_PUBLIC ssize_t ring_spsc_send_batch(struct ring_spsc_producer *producer, const struct ring_message *messages,
+                                         size_t count, int64_t timeout_ns);
+
+/* The same for an array of messages that all have `length` bytes and lie one behind the other. */
+RING_PUBLIC ssize_t ring_spsc_send_array(struct ring_spsc_producer *producer, const void *messages, size_t length,
+                                         size_t count, int64_t timeout_ns);
+
+/* Shows up to `count` of the next messages, at least 1 (waits for that); release() frees them. Else errors as for peek. */
+RING_PUBLIC ssize_t ring_spsc_peek_batch(struct ring_spsc_consumer *consumer, struct ring_message *messages,
+                                         size_t count, int64_t timeout_ns);
+
+/* Copies up to `count` messages that all have exactly `length` bytes, one behind the other, into `messages`. Returns how
+ * many, at least 1 (waits for that). -EMSGSIZE: the next message has another length, it stays. */
+RING_PUBLIC ssize_t ring_spsc_recv_array(struct ring_spsc_consumer *consumer, void *messages, size_t length,
+                                         size_t count, int64_t timeout_ns);
+
+RING_END_C
+
+/* ---- Typed: RING_SPSC_TYPE(quotes, struct quote) makes quotes_send() and so on, with the length known to the compiler.
+ * The endpoints are the same; both sides may mix typed and plain calls. ---- */
+#define RING_SPSC_TYPE(name, type)                                                                                     \
+    RING_INLINE int name##_send(struct ring_spsc_producer *producer, const type *message, int64_t timeout_ns)          \
+    {                                                                                                                  \
+        return ring_spsc_send(producer, message, sizeof(type), timeout_ns);                                            \
+    }                                                                                                                  \
+    /* 1: received; 0 never; -EMSGSIZE: the next message has another length; else as ring_spsc_recv. */                \
+    RING_INLINE int name##_recv(struct ring_spsc_consumer *consumer, type *message, int64_t timeout_ns)                \
+    {                                                                                                                  \
+        ssize_t length = ring_spsc_recv(consumer, message, sizeof(type), timeout_ns);                                  \
+        return length == (ssize_t)sizeof(type) ? 1 : length < 0 ? (int)length : -EMSGSIZE;                             \
+    }                                                                                                                  \
+    RING_INLINE ssize_t name##_send_array(struct ring_spsc_producer *producer, const type *messages, size_t count,     \
+                                          int64_t timeout_ns)                                                          \
+    {                                                                                                                  \
+        return ring_spsc_send_array(producer, messages, sizeof(type), count, timeout_ns);                              \
+    }                                                                                                                  \
+    RING_INLINE ssize_t name##_recv_array(struct ring_spsc_consumer *consumer, type *messages, size_t count,           \
+                                          int64_t timeout_ns)                                                          \
+    {                                                                                                                  \
+        return ring_spsc_recv_array(consumer, messages, sizeof(type), count, timeout_ns);                              \
+    }                                                                                                                  \
+    RING_INLINE type *name##_reserve(struct ring_spsc_producer *producer, int *error, int64_t timeout_ns)              \
+    {                                                                                                                  \
+        void *message = NULL;                                                                                          \
+        *error = ring_spsc_reserve(producer, sizeof(type), &message, timeout_ns);                                      \
+        return (type *)message;                                                                                        \
+    }                                                                                                                  \
+    RING_INLINE int name##_commit(struct ring_spsc_producer *producer)                                                 \
+    {                                                                                                                  \
+        return ring_spsc_commit(producer, sizeof(type));                                                               \
+    }                                                                                                                  \
+    RING_INLINE const type *name##_peek(struct ring_spsc_consumer *consumer, int *error, int64_t timeout_ns)           \
+    {                                                                                                                  \
+        struct ring_message message = { 0, 0, 0 };                                                                     \
+        *error = ring_spsc_peek(consumer, &message, timeout_ns);                                                       \
+        if (!*error && message.length != sizeof(type))                                                                 \
+            *error = -EMSGSIZE;                                                                                        \
+        return *error ? NULL : (const type *)message.data;                                                             \
+    }                                                                                                                  \
+    RING_INLINE int name##_release(struct ring_spsc_consumer *consumer, size_t count)                                  \
+    {                                                                                                                  \
+        return ring_spsc_release(consumer, count);                                                                     \
+    }                                                                                                                  \
+    struct ring_spsc_type_##name /* so that the macro wants its semicolon */
+
+#endif
