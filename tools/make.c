@@ -1,0 +1,138 @@
+/* make.c - ringctl create and ringctl rm. */
+#include "ringctl.h"
+
+#include <errno.h>
+
+struct create {
+    struct making making;
+    char *segment;
+    char **rings;
+    size_t ring_count;
+    bool add;
+};
+
+static error_t parse_create(int key, char *argument, struct argp_state *state)
+{
+    struct create *create = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &create->making;
+        return 0;
+    case 'a':
+        create->add = true;
+        return 0;
+    case ARGP_KEY_ARGS:
+        create->segment = state->argv[state->next];
+        create->rings = state->argv + state->next + 1;
+        create->ring_count = (size_t)(state->argc - state->next - 1);
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "which SEGMENT? For example: ringctl create /market quotes trades");
+        return 0;
+    default:
+        (void)argument;
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Makes the rings in the new (or old) segment. */
+static int make_rings(const struct create *create, struct ring_segment *segment)
+{
+    for (size_t at = 0; at < create->ring_count; at++) {
+        int error = ring_spsc_create(segment, create->rings[at], create->making.ring_bytes);
+        if (error)
+            return complain_library(error, "cannot make ring '%s' in %s", create->rings[at], create->segment);
+    }
+    return STATUS_DONE;
+}
+
+static int create_all(const struct create *create)
+{
+    struct ring_segment_options options;
+    struct ring_segment *segment = NULL;
+    if (!making_options(&create->making, create->ring_count, &options))
+        return STATUS_FAILED;
+    int error = create->add ? ring_segment_open(&segment, create->segment, &options)
+                            : ring_segment_create(&segment, create->segment, &options);
+    if (error == -EEXIST)
+        return complain_library(error, "cannot make segment %s (--add puts rings into the one there, rm removes it)",
+                                create->segment);
+    if (error)
+        return complain_library(error, "cannot make segment %s", create->segment);
+    int status = make_rings(create, segment);
+    ring_segment_close(&segment);
+    if (status && !create->add) /* all or nothing */
+        ring_segment_unlink(create->segment);
+    return status;
+}
+
+int command_create(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        { "add", 'a', NULL, 0, "Put the rings into the segment if it is there already", 0 },
+        { 0 },
+    };
+    static const struct argp_child children[] = { { &making_argp, 0, "Making:", 10 }, { 0 } };
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse_create,
+        .args_doc = "SEGMENT [RING...]",
+        .doc = "Make a shared-memory segment and named rings in it: all of them, or nothing.",
+        .children = children,
+    };
+    struct create create = { .making = making_defaults() };
+    if (argp_parse(&argp, argc, argv, 0, NULL, &create))
+        return STATUS_USAGE;
+    return create_all(&create);
+}
+
+struct removal {
+    bool force;
+    int status;
+};
+
+static void remove_one(struct removal *removal, const char *segment)
+{
+    int error = ring_segment_unlink(segment);
+    if (!error || (error == -ENOENT && removal->force))
+        return;
+    removal->status = complain_library(error, "cannot remove %s", segment);
+}
+
+static error_t parse_rm(int key, char *argument, struct argp_state *state)
+{
+    struct removal *removal = state->input;
+    switch (key) {
+    case 'f':
+        removal->force = true;
+        return 0;
+    case ARGP_KEY_ARGS: /* argp has put all options first, so --force counts wherever it stands */
+        for (int at = state->next; at < state->argc; at++)
+            remove_one(removal, state->argv[at]);
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "which SEGMENT? 'ringctl ls' lists them");
+        return 0;
+    default:
+        (void)argument;
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int command_rm(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        { "force", 'f', NULL, 0, "A segment that is not there is no failure", 0 },
+        { 0 },
+    };
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse_rm,
+        .args_doc = "SEGMENT...",
+        .doc = "Remove segments. Processes that are attached keep the memory until they leave.",
+    };
+    struct removal removal = { .status = STATUS_DONE };
+    if (argp_parse(&argp, argc, argv, 0, NULL, &removal))
+        return STATUS_USAGE;
+    return removal.status;
+}
