@@ -24,6 +24,27 @@ struct ring_entry_info {
 /* The directory's entry at `index`, 0 .. max_rings-1. -ENOENT: nothing at that place. -EUCLEAN: damaged. */
 RING_PUBLIC int ring_segment_entry(const struct ring_segment *segment, unsigned index, struct ring_entry_info *entry);
 
+/* ---- For the topologies. ---- */
+
+/* What a maker writes into its place before anybody can find it; `place` is zeroed for `control_bytes`. */
+typedef void ring_place_filler(void *place, const void *options);
+
+struct ring_place {
+    uint64_t bytes;         /* a multiple of RING_LAYOUT_PAGE */
+    uint64_t control_bytes; /* of those, the first so many are zeroed */
+    ring_place_filler *fill;
+    const void *options;
+};
+
+/* Puts a new thing of that kind into the segment and its directory: complete, or not at all. -EEXIST, -ENOSPC,
+ * -EINVAL and -ENAMETOOLONG (name), -EBUSY (somebody paused holds the directory's lock for over 5 s). */
+RING_PRIVATE int ring_directory_make(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
+                                     const struct ring_place *place);
+
+/* Finds a thing; *index is its place in the directory. -ENOENT, -EINVAL (other kind, bad name), -EUCLEAN. */
+RING_PRIVATE int ring_directory_find(const struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
+                                     struct ring_entry_info *entry, unsigned *index);
+
 RING_END_C
 
 #endif

@@ -35,7 +35,7 @@
 #define RING_LAYOUT_COMMAND 16 /* bytes of a command's name, as the kernel keeps it */
 #define RING_LAYOUT_NAME    64 /* bytes of a ring's name with its final zero */
 
-/* First page of a segment. Writer: the creator, before the file has a name; afterwards `arena_next` alone changes. */
+/* First page of a segment. Writer: the creator, before the file has a name; nobody afterwards. */
 struct ring_layout_segment {
     /*   0 */ uint64_t magic;
     /*   8 */ uint32_t version;
@@ -54,9 +54,7 @@ struct ring_layout_segment {
     /*  80 */ uint64_t creator_started;
     /*  88 */ uint64_t created_ns; /* CLOCK_REALTIME */
     /*  96 */ char creator_command[RING_LAYOUT_COMMAND];
-    /* 112 */ uint8_t reserved0[16];
-    /* 128 */ RING_ATOMIC(uint64_t) arena_next; /* first free byte. Writer: the holder of the directory lock */
-    /* 136 */ uint8_t reserved1[120];
+    /* 112 */ uint8_t reserved[144];
     /* 256 */
 };
 
@@ -104,8 +102,9 @@ struct ring_layout_spsc {
     /*  24 */ uint64_t start_position; /* both sides began here */
     /*  32 */ uint8_t reserved0[96];
     /* 128 */ RING_ATOMIC(uint64_t) head; /* records before it are free. Writer: consumer */
-    /* 136 */ RING_ATOMIC(uint64_t) head_taken; /* messages of the record at head already taken. Writer: consumer, at close */
-    /* 144 */ uint8_t reserved1[112];
+    /* 136 */ RING_ATOMIC(uint64_t) head_taken;  /* messages of the record at head already taken. Writer: consumer */
+    /* 144 */ RING_ATOMIC(uint64_t) head_peeked; /* records before it may have been handed out. Writer: consumer */
+    /* 152 */ uint8_t reserved1[104];
     /* 256 */ RING_ATOMIC(uint32_t) consumer_asleep; /* 1: wake me. Writer: consumer sets, either clears */
     /* 260 */ uint8_t reserved2[124];
     /* 384 */ RING_ATOMIC(uint32_t) producer_asleep; /* 1: wake me. Writer: producer sets, either clears */
@@ -137,7 +136,6 @@ static_assert(sizeof(struct ring_layout_segment) == 256, "ABI");
 static_assert(offsetof(struct ring_layout_segment, bytes) == 32, "ABI");
 static_assert(offsetof(struct ring_layout_segment, arena_offset) == 56, "ABI");
 static_assert(offsetof(struct ring_layout_segment, creator_command) == 96, "ABI");
-static_assert(offsetof(struct ring_layout_segment, arena_next) == 128, "ABI");
 static_assert(sizeof(struct ring_layout_entry) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_entry, offset) == 8, "ABI");
 static_assert(offsetof(struct ring_layout_entry, name) == 32, "ABI");

@@ -72,6 +72,7 @@ struct ring_segment_info {
     int numa_node;           /* node of all pages, RING_NODE_MIXED or RING_NODE_UNKNOWN */
     int huge_error;          /* 0, or the negative errno with which 2 MiB pages were refused */
     int lock_error;          /* 0, or the negative errno with which locking was refused */
+    int numa_error;          /* 0, or the negative errno with which placement on a node was refused */
     unsigned flags;          /* what was asked for here */
     unsigned mode;           /* permission bits of the file */
     uid_t owner;

@@ -86,37 +86,43 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     struct ring_layout_spsc *control;
     uint64_t capacity;
     uint64_t head; /* shadow: the consumer's position last seen, never going back */
-    int64_t fault; /* 0, or the error every call repeats */
+    int fault; /* 0, or the error every call repeats */
+    unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
-    unsigned entry;
+};
+
+/* A record of several small messages that is being taken apart. count 0: none. */
+struct ring_spsc_pack {
+    uint32_t count;
+    uint32_t taken;
+    uint32_t length; /* bytes of each message */
 };
 
 struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
-    unsigned char *data;    /* first byte of the ring's data; a private zero while only the slow path may go on */
-    uint64_t mask;          /* capacity - 1 */
-    uint64_t position;      /* of the record to come */
-    uint64_t usual_header;  /* header word of the last plain record, */
-    uint64_t usual_length;  /* its length, */
-    uint64_t usual_stride;  /* and its bytes in the ring: lets the core run ahead of the header's arrival */
-    uint64_t published;     /* position last published to the producer */
+    unsigned char *data; /* first byte of the ring's data; or a private zero, so that the hot path finds nothing and */
+    uint64_t mask;       /* calls the slow one: in a pack, in doubt about redelivery, poisoned, closed; mask 0 then */
+    uint64_t position;   /* of the record to come */
+    uint64_t usual_header; /* header word of the last plain record, */
+    uint64_t usual_length; /* its length, */
+    uint64_t usual_stride; /* and its bytes in the ring: lets the core run ahead of the header's arrival */
+    uint64_t published;    /* position last published to the producer */
     uint64_t publish_bytes; /* publish after so many bytes */
-    size_t max_message;
-    uint64_t redelivered_until; /* records before it carry RING_REDELIVERED */
     struct ring_layout_spsc *control;
-    unsigned char *ring_data; /* `data` proper */
-    uint64_t ring_mask;
-    uint64_t capacity;
-    uint64_t peeked_position; /* where the last peeked batch ends */
-    uint32_t peeked_count;    /* messages in it */
-    uint32_t pack_count;      /* messages of the record at `position`, when it is a pack being taken apart; else 0 */
-    uint32_t pack_taken;      /* of those, released */
-    uint32_t pack_length;     /* bytes of each */
+    size_t max_message;
+    uint64_t peeked_position; /* where the messages last peeked end, */
+    struct ring_spsc_pack peeked_pack; /* within which pack, */
+    uint32_t peeked_count;    /* and how many they are */
     uint32_t streak;          /* messages since the ring was last found empty */
-    int64_t fault;
+    uint32_t last_flags;      /* of the message last received: 0 or RING_REDELIVERED */
+    struct ring_spsc_pack pack;
+    unsigned char *ring_data; /* what `data` is on the hot path */
+    uint64_t ring_mask;
+    uint64_t redelivered_until; /* records before it carry RING_REDELIVERED */
+    int fault; /* 0, or the error every call repeats */
+    unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
-    unsigned entry;
 };
 
 /* Takes a role of the ring; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such ring.
@@ -167,11 +173,13 @@ RING_PUBLIC enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consu
 /* ---- The slow halves of the hot verbs; not for callers. ---- */
 
 RING_PUBLIC int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, int64_t timeout_ns);
-RING_PUBLIC int ring_spsc_refuse_length(const struct ring_spsc_producer *producer);
-RING_PUBLIC ssize_t ring_spsc_recv_slowly(struct ring_spsc_consumer *consumer, void *buffer, size_t size,
-                                          int64_t timeout_ns);
-RING_PUBLIC int ring_spsc_peek_slowly(struct ring_spsc_consumer *consumer, struct ring_message *message,
-                                      int64_t timeout_ns);
+RING_PUBLIC int ring_spsc_refuse_length(const struct ring_spsc_producer *producer, const void *message, size_t length);
+/* 0: the hot path will find a plain record now; 1: there is a message, but only the slow path can take it; else -errno. */
+RING_PUBLIC int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns);
+/* A message that was there is gone: no correct peer does that. Returns -EUCLEAN, as every later call will. */
+RING_PUBLIC int ring_spsc_poison(struct ring_spsc_consumer *consumer);
+RING_PUBLIC ssize_t ring_spsc_recv_slowly(struct ring_spsc_consumer *consumer, void *buffer, size_t size);
+RING_PUBLIC int ring_spsc_peek_slowly(struct ring_spsc_consumer *consumer, struct ring_message *message);
 RING_PUBLIC int ring_spsc_release_slowly(struct ring_spsc_consumer *consumer, size_t count);
 
 /* ---- The hot path. ---- */
@@ -210,7 +218,7 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
                                int64_t timeout_ns)
 {
     if (RING_UNLIKELY(length > producer->max_message || (!message && length)))
-        return ring_spsc_refuse_length(producer);
+        return ring_spsc_refuse_length(producer, message, length);
     uint64_t stride = ring_spsc_stride(length);
     uint64_t position = producer->position;
     if (RING_UNLIKELY(producer->limit - position < stride)) {
@@ -231,7 +239,7 @@ RING_INLINE int ring_spsc_reserve(struct ring_spsc_producer *producer, size_t le
                                   int64_t timeout_ns)
 {
     if (RING_UNLIKELY(length > producer->max_message))
-        return ring_spsc_refuse_length(producer);
+        return ring_spsc_refuse_length(producer, message, length);
     uint64_t stride = ring_spsc_stride(length);
     uint64_t position = producer->position;
     if (RING_UNLIKELY(producer->limit - position < stride)) {
@@ -286,43 +294,101 @@ RING_INLINE void ring_spsc_consumed(struct ring_spsc_consumer *consumer, uint64_
     }
 }
 
+/* Is there a plain record whose header is known to be sound? Sets its length and stride. */
+RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t expected, uint64_t *length, uint64_t *stride)
+{
+    /* C1: acquire, pairs with P2. */
+    uint64_t header = ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position),
+                                       memory_order_acquire);
+    if (RING_IS_CONSTANT(expected) &&
+        RING_LIKELY(header == (RING_RECORD_ONE | expected) && expected <= consumer->max_message)) {
+        *length = expected;
+        *stride = ring_spsc_stride(expected);
+        return true;
+    }
+    if (RING_LIKELY(header == consumer->usual_header)) {
+        /* Taken from memory of our own, not from the header: the core predicts the branch and goes on to the next
+         * record before this header has arrived from the other core. */
+        *length = consumer->usual_length;
+        *stride = consumer->usual_stride;
+        return true;
+    }
+    if (RING_LIKELY(header - RING_RECORD_ONE <= consumer->max_message)) {
+        *length = header - RING_RECORD_ONE;
+        *stride = ring_spsc_stride(*length);
+        consumer->usual_header = header;
+        consumer->usual_length = *length;
+        consumer->usual_stride = *stride;
+        return true;
+    }
+    return false;
+}
+
 /* Copies the next message out. Returns its length; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: nothing there;
- * -EMSGSIZE: longer than `size`, it stays the next one (peek it, or come with a longer buffer); -EINVAL: NULL buffer. */
+ * -EMSGSIZE: longer than `size`, it stays the next one (peek it, or come with a longer buffer); -EINVAL: NULL buffer of
+ * some size. */
 RING_INLINE ssize_t ring_spsc_recv(struct ring_spsc_consumer *consumer, void *buffer, size_t size, int64_t timeout_ns)
 {
-    uint64_t position = consumer->position;
-    const unsigned char *record = consumer->data + (position & consumer->mask);
-    /* C1: acquire, pairs with P2 (and, in a ring just opened, with the creator's R1). */
-    uint64_t header = ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position),
-                                       memory_order_acquire);
     uint64_t length, stride;
-    if (RING_IS_CONSTANT(size) && RING_LIKELY(header == (RING_RECORD_ONE | size) && size <= consumer->max_message)) {
-        length = size;
-        stride = ring_spsc_stride(size);
-    } else if (RING_LIKELY(header == consumer->usual_header)) {
-        length = consumer->usual_length;
-        stride = consumer->usual_stride;
-    } else {
-        return ring_spsc_recv_slowly(consumer, buffer, size, timeout_ns);
+    if (RING_UNLIKELY(!buffer && size))
+        return -EINVAL;
+    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, size, &length, &stride)); again = true) {
+        int found = again ? ring_spsc_poison(consumer) : ring_spsc_await(consumer, timeout_ns);
+        if (found < 0)
+            return found;
+        if (found)
+            return ring_spsc_recv_slowly(consumer, buffer, size);
     }
-    if (RING_UNLIKELY(length > size || (!buffer && length)))
-        return buffer ? -EMSGSIZE : -EINVAL;
-    if (length)
-        memcpy(buffer, record + RING_RECORD_HEADER, length);
+    if (RING_UNLIKELY(length > size))
+        return -EMSGSIZE;
+    uint64_t position = consumer->position;
+    const unsigned char *message = consumer->data + (position & consumer->mask) + RING_RECORD_HEADER;
+    if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
+        memcpy(buffer, message, size); /* a few moves */
+    else if (length)
+        memcpy(buffer, message, length);
     ring_spsc_consumed(consumer, position + stride);
     return (ssize_t)length;
+}
+
+/* RING_REDELIVERED if the message last received, or peeked alone, may have been delivered before; else 0. */
+RING_INLINE uint32_t ring_spsc_last_flags(const struct ring_spsc_consumer *consumer)
+{
+    return consumer->last_flags;
 }
 
 /* Shows the next message where it lies, until released; peeking again shows the same one. 0; errors as for recv. */
 RING_INLINE int ring_spsc_peek(struct ring_spsc_consumer *consumer, struct ring_message *message, int64_t timeout_ns)
 {
-    return ring_spsc_peek_slowly(consumer, message, timeout_ns);
+    uint64_t length, stride;
+    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, consumer->usual_length, &length, &stride));
+         again = true) {
+        int found = again ? ring_spsc_poison(consumer) : ring_spsc_await(consumer, timeout_ns);
+        if (found < 0)
+            return found;
+        if (found)
+            return ring_spsc_peek_slowly(consumer, message);
+    }
+    uint64_t position = consumer->position;
+    message->data = consumer->data + (position & consumer->mask) + RING_RECORD_HEADER;
+    message->length = length;
+    message->flags = 0;
+    consumer->peeked_position = position + stride;
+    consumer->peeked_pack.count = 0;
+    consumer->peeked_count = 1;
+    return 0;
 }
 
-/* Frees the `count` oldest messages of those last peeked. 0; -EINVAL: more than were peeked. */
+/* Frees the `count` oldest messages of those last peeked (none of which was received meanwhile). 0; -EINVAL: more than
+ * were peeked. */
 RING_INLINE int ring_spsc_release(struct ring_spsc_consumer *consumer, size_t count)
 {
-    return ring_spsc_release_slowly(consumer, count);
+    if (RING_UNLIKELY(count != 1 || consumer->peeked_count != 1 || !consumer->mask ||
+                      (int64_t)(consumer->peeked_position - consumer->position) <= 0))
+        return ring_spsc_release_slowly(consumer, count);
+    consumer->peeked_count = 0;
+    ring_spsc_consumed(consumer, consumer->peeked_position);
+    return 0;
 }
 
 /* ---- Batches: one signal for many messages; small ones of equal length share a header. ---- */
@@ -345,6 +411,22 @@ RING_PUBLIC ssize_t ring_spsc_peek_batch(struct ring_spsc_consumer *consumer, st
 RING_PUBLIC ssize_t ring_spsc_recv_array(struct ring_spsc_consumer *consumer, void *messages, size_t length,
                                          size_t count, int64_t timeout_ns);
 
+/* For the typed front: receives one message of exactly `length` bytes. 1; -EMSGSIZE: it has another length, it stays. */
+RING_INLINE int ring_spsc_recv_exactly(struct ring_spsc_consumer *consumer, void *message, size_t length,
+                                       int64_t timeout_ns)
+{
+    uint64_t position = consumer->position;
+    const unsigned char *record = consumer->data + (position & consumer->mask);
+    /* C1: as in ring_spsc_look. */
+    uint64_t header = ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position),
+                                       memory_order_acquire);
+    if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || length > consumer->max_message))
+        return (int)ring_spsc_recv_array(consumer, message, length, 1, timeout_ns);
+    memcpy(message, record + RING_RECORD_HEADER, length);
+    ring_spsc_consumed(consumer, position + ring_spsc_stride(length));
+    return 1;
+}
+
 RING_END_C
 
 /* ---- Typed: RING_SPSC_TYPE(quotes, struct quote) makes quotes_send() and so on, with the length known to the compiler.
@@ -354,11 +436,10 @@ RING_END_C
     {                                                                                                                  \
         return ring_spsc_send(producer, message, sizeof(type), timeout_ns);                                            \
     }                                                                                                                  \
-    /* 1: received; 0 never; -EMSGSIZE: the next message has another length; else as ring_spsc_recv. */                \
+    /* 1: received; -EMSGSIZE: the next message has another length, it stays; else as ring_spsc_recv. */              \
     RING_INLINE int name##_recv(struct ring_spsc_consumer *consumer, type *message, int64_t timeout_ns)                \
     {                                                                                                                  \
-        ssize_t length = ring_spsc_recv(consumer, message, sizeof(type), timeout_ns);                                  \
-        return length == (ssize_t)sizeof(type) ? 1 : length < 0 ? (int)length : -EMSGSIZE;                             \
+        return ring_spsc_recv_exactly(consumer, message, sizeof(type), timeout_ns);                                    \
     }                                                                                                                  \
     RING_INLINE ssize_t name##_send_array(struct ring_spsc_producer *producer, const type *messages, size_t count,     \
                                           int64_t timeout_ns)                                                          \

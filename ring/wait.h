@@ -49,9 +49,6 @@ RING_PRIVATE void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) 
 /* Takes the word back: on every way out after an announce. */
 RING_PRIVATE void ring_wait_withdraw(RING_ATOMIC(uint32_t) *asleep);
 
-/* Sleeps outside any ring, for cold calls that poll: grows from 50 us to 5 ms, never beyond the deadline. False: expired. */
-RING_PRIVATE bool ring_wait_doze(struct ring_wait *wait);
-
 /* Registers this process for expedited membarriers, once. True: it is registered. */
 RING_PRIVATE bool ring_wait_register(void);
 

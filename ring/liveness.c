@@ -1,0 +1,127 @@
+/* liveness.c - level 3: claims by open-file-description locks, see liveness.h.
+ *
+ * Known limit: a fork() of another thread between open() and close() below gives the child a copy of the descriptor, so
+ * the claim then lasts until that child execs or ends. The window is some microseconds of a cold call, and errs towards
+ * "alive".
+ */
+#include <ring/liveness.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <ring/error.h>
+
+struct ring_claim {
+    void *page; /* PROT_NONE mapping whose only use is to keep the locked description open */
+    size_t bytes;
+};
+
+static bool is_object(const struct ring_witness *witness, int fd)
+{
+    struct stat now;
+    return fd >= 0 && fstat(fd, &now) == 0 && (uint64_t)now.st_dev == witness->device &&
+           (uint64_t)now.st_ino == witness->inode;
+}
+
+/* A new open file description of the object, or -errno. */
+static int open_again(const struct ring_witness *witness)
+{
+    int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    if (is_object(witness, witness->fd)) {
+        char path[40];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", witness->fd);
+        int fd = open(path, flags);
+        if (fd >= 0)
+            return fd;
+    }
+    int fd = witness->path[0] ? open(witness->path, flags | O_NOFOLLOW) : -1;
+    if (fd >= 0 && !is_object(witness, fd)) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd < 0)
+        return ring_error(-EBADF, "the segment cannot be opened again: its descriptor was closed by the program, and it "
+                                  "has no name any more (or /proc is not mounted): attach anew");
+    return fd;
+}
+
+static int lock_call(int fd, int command, short type, int64_t byte, struct flock *lock)
+{
+    memset(lock, 0, sizeof *lock);
+    lock->l_type = type;
+    lock->l_whence = SEEK_SET;
+    lock->l_start = byte;
+    lock->l_len = 1;
+    int result;
+    do
+        result = fcntl(fd, command, lock);
+    while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : -errno;
+}
+
+static int claim_with(struct ring_claim *claim, int fd, int64_t byte)
+{
+    struct flock lock;
+    int code = lock_call(fd, F_OFD_SETLK, F_WRLCK, byte, &lock);
+    if (code == -EAGAIN || code == -EACCES)
+        return ring_error(-EBUSY, "it is held by a living process");
+    if (code)
+        return ring_error(code, "the kernel refused a lock (%s): the file system must support OFD locks", strerror(-code));
+    claim->bytes = (size_t)sysconf(_SC_PAGESIZE);
+    claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED, fd, 0);
+    if (claim->page == MAP_FAILED)
+        return ring_error(-errno, "no address space for a proof of life (%s)", strerror(errno));
+    if (madvise(claim->page, claim->bytes, MADV_DONTFORK) != 0) {
+        code = -errno;
+        munmap(claim->page, claim->bytes);
+        return ring_error(code, "the kernel refused MADV_DONTFORK (%s)", strerror(-code));
+    }
+    return 0;
+}
+
+int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
+{
+    *claim = NULL;
+    struct ring_claim *made = calloc(1, sizeof *made);
+    if (!made)
+        return ring_error(-ENOMEM, "out of memory");
+    int fd = open_again(witness);
+    int code = fd < 0 ? fd : claim_with(made, fd, byte);
+    if (fd >= 0)
+        close(fd);
+    if (code) {
+        free(made);
+        return code;
+    }
+    *claim = made;
+    return 0;
+}
+
+void ring_claim_drop(struct ring_claim *claim)
+{
+    if (!claim)
+        return;
+    munmap(claim->page, claim->bytes);
+    free(claim);
+}
+
+bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
+{
+    int fd = witness->fd;
+    bool borrowed = is_object(witness, fd);
+    if (!borrowed)
+        fd = open_again(witness);
+    if (fd < 0)
+        return true;
+    struct flock lock;
+    int code = lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, &lock);
+    if (!borrowed)
+        close(fd);
+    return code != 0 || lock.l_type != F_UNLCK;
+}

@@ -1,0 +1,50 @@
+/* spsc_private.h - level 6, private: what the files of the SPSC ring share. */
+#ifndef RING_SPSC_PRIVATE_H
+#define RING_SPSC_PRIVATE_H
+
+#include <ring/segment_private.h>
+#include <ring/spsc.h>
+
+enum ring_spsc_role { RING_SPSC_PRODUCER = 0, RING_SPSC_CONSUMER = 1 };
+
+/* A decoded header word. */
+struct ring_spsc_record {
+    uint64_t stride; /* bytes in the ring, header included; 0: nothing here yet */
+    uint32_t count;
+    uint32_t length; /* of each message */
+};
+
+/* Reads and checks the header at `position`: 0, -EAGAIN (nothing yet) or -EUCLEAN (no correct producer writes this). */
+RING_PRIVATE int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint64_t max_message, uint64_t position,
+                                  struct ring_spsc_record *record);
+
+/* Bytes from one message of a pack to the next. */
+static inline uint64_t ring_spsc_pace(uint32_t length)
+{
+    return ((uint64_t)length + 7) & ~UINT64_C(7);
+}
+
+/* What became of the holder of a role. One or two loads, and a probe when it seems attached. */
+RING_PRIVATE enum ring_peer ring_spsc_role_state(struct ring_segment *segment, struct ring_layout_spsc *control,
+                                                 unsigned entry, enum ring_spsc_role role);
+
+/* True once the role's holder left in good order: one load, no system call. */
+RING_PRIVATE bool ring_spsc_role_is_closed(struct ring_layout_spsc *control, enum ring_spsc_role role);
+
+/* Points the hot path at the ring, or at a private zero while the slow path must see every message. */
+RING_PRIVATE void ring_spsc_settle(struct ring_spsc_consumer *consumer);
+
+/* Points the hot path away for good; every later call returns `fault`. */
+RING_PRIVATE int ring_spsc_fail_consumer(struct ring_spsc_consumer *consumer, int fault);
+RING_PRIVATE int ring_spsc_fail_producer(struct ring_spsc_producer *producer, int fault);
+
+/* C2 out of turn: publishes the position when it is not published yet. */
+RING_PRIVATE void ring_spsc_publish_head(struct ring_spsc_consumer *consumer);
+
+/* Finds the first message at the consumer's position and opens a pack: 0, -EAGAIN, or the fault. */
+RING_PRIVATE int ring_spsc_open_record(struct ring_spsc_consumer *consumer, struct ring_spsc_record *record);
+
+/* Takes everything before a place between two messages: `position`, and within it `pack`. */
+RING_PRIVATE void ring_spsc_move_to(struct ring_spsc_consumer *consumer, uint64_t position, struct ring_spsc_pack pack);
+
+#endif

@@ -1,0 +1,432 @@
+/* spsc_setup.c - level 6: making an SPSC ring, taking its roles and giving them back, looking at it.
+ *
+ * A role is a lock byte (liveness.h) and a record in the control page. The lock decides; the record tells how the last
+ * holder went: CLOSED in good order, or ATTACHED, which with a free lock means death. Order when taking: lock, then
+ * ATTACHED; when leaving: CLOSED, then unlock; so ATTACHED with a free lock is never seen of the living.
+ */
+#include <ring/spsc_private.h>
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <ring/allocator.h>
+#include <ring/clock.h>
+#include <ring/error.h>
+
+enum { INFO_ATTEMPTS = 16 };
+
+static const char *const role_names[] = { "producer", "consumer" };
+
+static uint64_t capacity_for(size_t bytes)
+{
+    uint64_t capacity = RING_SPSC_MIN_BYTES;
+    while (capacity < bytes)
+        capacity *= 2;
+    return capacity;
+}
+
+static uint64_t footprint_of(uint64_t capacity)
+{
+    uint64_t overhang = (capacity / 4 + RING_LAYOUT_PAGE - 1) & ~(uint64_t)(RING_LAYOUT_PAGE - 1);
+    return RING_LAYOUT_PAGE + capacity + overhang;
+}
+
+size_t ring_spsc_footprint(size_t bytes)
+{
+    if (bytes < RING_SPSC_MIN_BYTES || bytes > RING_SPSC_MAX_BYTES)
+        return 0;
+    return (size_t)footprint_of(capacity_for(bytes));
+}
+
+/* Small enough that the producer need not wait for it, large enough that its line changes hands seldom. */
+static uint64_t usual_publish_bytes(uint64_t capacity)
+{
+    return capacity / 8 < 8192 ? capacity / 8 : 8192;
+}
+
+static void fill(void *place, const void *given)
+{
+    const struct ring_spsc_options *options = given;
+    struct ring_layout_spsc *control = place;
+    control->capacity = capacity_for(options->bytes);
+    control->max_message = control->capacity / 4;
+    control->publish_bytes = options->publish_bytes ? options->publish_bytes : usual_publish_bytes(control->capacity);
+    control->start_position = options->start_position;
+    ring_atomic_store(&control->head, options->start_position, memory_order_relaxed); /* ordered by R1 */
+    unsigned char *data = (unsigned char *)place + RING_LAYOUT_PAGE;
+    ring_atomic_store(ring_spsc_header_at(data, control->capacity - 1, options->start_position), 0,
+                      memory_order_relaxed); /* ordered by R1 */
+}
+
+int ring_spsc_create_with(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options)
+{
+    int code = ring_segment_usable(segment);
+    if (code)
+        return code;
+    if (!options || options->struct_size != sizeof *options)
+        return ring_error(-EINVAL, "start the ring's options from ring_spsc_defaults(): struct_size is not as this library "
+                                   "knows it");
+    if (options->bytes < RING_SPSC_MIN_BYTES || options->bytes > RING_SPSC_MAX_BYTES)
+        return ring_error(-EINVAL, "a ring has a capacity of %zu to %zu bytes, not %zu", RING_SPSC_MIN_BYTES,
+                          RING_SPSC_MAX_BYTES, options->bytes);
+    if (options->publish_bytes > capacity_for(options->bytes) / 2)
+        return ring_error(-EINVAL, "publish_bytes %zu is more than half of the ring: the producer would starve",
+                          options->publish_bytes);
+    if (options->start_position % 8)
+        return ring_error(-EINVAL, "start_position %llu is no multiple of 8",
+                          (unsigned long long)options->start_position);
+    struct ring_place place = { .bytes = footprint_of(capacity_for(options->bytes)),
+                                .control_bytes = RING_LAYOUT_PAGE,
+                                .fill = fill,
+                                .options = options };
+    return ring_directory_make(segment, ring, RING_KIND_SPSC, &place);
+}
+
+int ring_spsc_create(struct ring_segment *segment, const char *ring, size_t bytes)
+{
+    struct ring_spsc_options options = ring_spsc_defaults();
+    options.bytes = bytes;
+    return ring_spsc_create_with(segment, ring, &options);
+}
+
+/* ---- Finding and checking a ring ---- */
+
+/* A ring as this process may use it: constants copied once and checked against the directory's entry. */
+struct found {
+    struct ring_layout_spsc *control;
+    unsigned char *data;
+    uint64_t capacity;
+    uint64_t max_message;
+    uint64_t publish_bytes;
+    unsigned entry;
+};
+
+static int find(struct ring_segment *segment, const char *ring, struct found *found)
+{
+    struct ring_entry_info entry;
+    int code = ring_directory_find(segment, ring, RING_KIND_SPSC, &entry, &found->entry);
+    if (code)
+        return code;
+    struct ring_layout_spsc *control = (struct ring_layout_spsc *)(void *)(segment->memory.address + entry.offset);
+    found->control = control;
+    found->data = (unsigned char *)control + RING_LAYOUT_PAGE;
+    found->capacity = control->capacity;
+    found->max_message = control->max_message;
+    found->publish_bytes = control->publish_bytes;
+    uint64_t capacity = found->capacity;
+    if (capacity < RING_SPSC_MIN_BYTES || capacity > RING_SPSC_MAX_BYTES || (capacity & (capacity - 1)) ||
+        entry.bytes != footprint_of(capacity) || found->max_message != capacity / 4 || found->publish_bytes == 0 ||
+        found->publish_bytes > capacity / 2)
+        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its control page says a capacity of %llu bytes in a place "
+                                    "of %llu", ring, segment->name, (unsigned long long)capacity,
+                          (unsigned long long)entry.bytes);
+    return 0;
+}
+
+static int find_in_time(struct ring_segment *segment, const char *ring, struct found *found, int64_t timeout_ns)
+{
+    int64_t deadline = ring_clock_deadline(timeout_ns);
+    unsigned attempt = 0;
+    for (;;) {
+        int code = find(segment, ring, found);
+        if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
+            return code;
+        if (!ring_clock_doze(deadline, &attempt))
+            return ring_error(-ETIMEDOUT, "there is still no ring '%s' in segment %s after the time limit", ring,
+                              segment->name);
+    }
+}
+
+/* Walks the records from `from` to the first zero word. -EUCLEAN: they never end, or one is impossible. */
+static int walk(const struct found *found, uint64_t from, uint64_t *end, uint64_t *messages)
+{
+    uint64_t at = from;
+    *messages = 0;
+    while (at - from <= found->capacity - RING_RECORD_HEADER) {
+        struct ring_spsc_record record;
+        int code = ring_spsc_decode(found->data, found->capacity - 1, found->max_message, at, &record);
+        if (code == -EAGAIN) {
+            *end = at;
+            return 0;
+        }
+        if (code)
+            return code;
+        at += record.stride;
+        *messages += record.count;
+    }
+    return -EUCLEAN;
+}
+
+/* ---- Roles ---- */
+
+static struct ring_layout_role *role_of(struct ring_layout_spsc *control, enum ring_spsc_role role)
+{
+    return role == RING_SPSC_PRODUCER ? &control->producer : &control->consumer;
+}
+
+static int64_t lock_byte(unsigned entry, enum ring_spsc_role role)
+{
+    return RING_LOCK_ROLES + 2 * (int64_t)entry + (role == RING_SPSC_CONSUMER);
+}
+
+bool ring_spsc_role_is_closed(struct ring_layout_spsc *control, enum ring_spsc_role role)
+{
+    /* L0: acquire, pairs with L2: all that the holder published comes before. */
+    uint64_t state = ring_atomic_load(&role_of(control, role)->state, memory_order_acquire);
+    return (state & 0xff) == RING_ROLE_CLOSED;
+}
+
+enum ring_peer ring_spsc_role_state(struct ring_segment *segment, struct ring_layout_spsc *control, unsigned entry,
+                                    enum ring_spsc_role role)
+{
+    struct ring_layout_role *record = role_of(control, role);
+    uint64_t before = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
+    if ((before & 0xff) == RING_ROLE_NEVER)
+        return RING_PEER_NEVER;
+    if ((before & 0xff) == RING_ROLE_CLOSED)
+        return RING_PEER_CLOSED;
+    if (ring_claim_is_held(&segment->witness, lock_byte(entry, role)))
+        return RING_PEER_ALIVE;
+    uint64_t after = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
+    if (after == before)
+        return RING_PEER_DEAD; /* the same tenure, not closed, and nobody holds the lock: proved */
+    return (after & 0xff) == RING_ROLE_CLOSED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
+}
+
+enum ring_peer ring_spsc_consumer_state(const struct ring_spsc_producer *producer)
+{
+    if (!producer || !producer->claim)
+        return RING_PEER_NEVER;
+    return ring_spsc_role_state(producer->segment, producer->control, producer->entry, RING_SPSC_CONSUMER);
+}
+
+enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consumer)
+{
+    if (!consumer || !consumer->claim)
+        return RING_PEER_NEVER;
+    return ring_spsc_role_state(consumer->segment, consumer->control, consumer->entry, RING_SPSC_PRODUCER);
+}
+
+/* Takes the lock and says so in the record; *died tells that the predecessor did. */
+static int take_role(struct ring_segment *segment, const char *ring, const struct found *found, enum ring_spsc_role role,
+                     struct ring_claim **claim, bool *died)
+{
+    struct ring_layout_role *record = role_of(found->control, role);
+    int code = ring_claim_take(claim, &segment->witness, lock_byte(found->entry, role));
+    if (code == -EBUSY)
+        return ring_error(-EBUSY, "ring '%s' in %s has a living %s already: process %d; see 'ringctl info %s'", ring,
+                          segment->name, role_names[role],
+                          (int)ring_atomic_load(&record->pid, memory_order_relaxed), segment->name);
+    if (code)
+        return code;
+    uint64_t state = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
+    *died = (state & 0xff) == RING_ROLE_ATTACHED;
+    char command[RING_LAYOUT_COMMAND];
+    uint64_t started;
+    uint64_t words[2];
+    ring_segment_describe_self(command, &started);
+    memcpy(words, command, sizeof words);
+    ring_atomic_store(&record->barrier, ring_wait_register(), memory_order_relaxed);
+    ring_atomic_store(&record->pid, (int32_t)getpid(), memory_order_relaxed);
+    ring_atomic_store(&record->started, started, memory_order_relaxed);
+    ring_atomic_store(&record->command[0], words[0], memory_order_relaxed);
+    ring_atomic_store(&record->command[1], words[1], memory_order_relaxed);
+    /* L1: release, pairs with L0: the lines above come with it. */
+    ring_atomic_store(&record->state, ((state >> 8) + 1) << 8 | RING_ROLE_ATTACHED, memory_order_release);
+    return 0;
+}
+
+/* The reverse order, and a wake for a peer that waits for us. */
+static void leave_role(struct ring_layout_spsc *control, enum ring_spsc_role role, struct ring_claim *claim)
+{
+    struct ring_layout_role *record = role_of(control, role);
+    uint64_t tenure = ring_atomic_load(&record->state, memory_order_relaxed) >> 8;
+    /* L2: release, pairs with L0. */
+    ring_atomic_store(&record->state, tenure << 8 | RING_ROLE_CLOSED, memory_order_release);
+    ring_claim_drop(claim);
+    ring_wake(role == RING_SPSC_PRODUCER ? &control->consumer_asleep : &control->producer_asleep);
+}
+
+/* Steps common to both opens. */
+static int open_role(struct ring_segment *segment, const char *ring, int64_t timeout_ns, enum ring_spsc_role role,
+                     struct found *found, struct ring_claim **claim, bool *died)
+{
+    int code = ring_segment_usable(segment);
+    if (!code)
+        code = find_in_time(segment, ring, found, timeout_ns);
+    if (!code)
+        code = take_role(segment, ring, found, role, claim, died);
+    if (!code)
+        ring_segment_hold(segment);
+    return code;
+}
+
+int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment, const char *ring,
+                            int64_t timeout_ns)
+{
+    if (!producer)
+        return ring_error(-EINVAL, "the place for the producer is NULL");
+    *producer = (struct ring_spsc_producer){ .fault = -EBADF };
+    struct found found;
+    struct ring_claim *claim;
+    bool died;
+    int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, &claim, &died);
+    if (code)
+        return code;
+    uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire); /* P4 */
+    uint64_t end = 0;
+    uint64_t messages;
+    if (head % 8 || walk(&found, head, &end, &messages) != 0) {
+        leave_role(found.control, RING_SPSC_PRODUCER, claim);
+        ring_segment_drop(segment);
+        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its records do not end where they must", ring,
+                          segment->name);
+    }
+    *producer = (struct ring_spsc_producer){ .data = found.data,
+                                             .mask = found.capacity - 1,
+                                             .position = end,
+                                             .limit = head + found.capacity - RING_RECORD_HEADER,
+                                             .max_message = (size_t)found.max_message,
+                                             .consumer_asleep = &found.control->consumer_asleep,
+                                             .control = found.control,
+                                             .capacity = found.capacity,
+                                             .head = head,
+                                             .segment = segment,
+                                             .claim = claim,
+                                             .entry = found.entry };
+    return 0;
+}
+
+/* Where a dead consumer may have been: its successor marks what lies before. */
+static uint64_t end_of_doubt(const struct found *found, uint64_t head)
+{
+    uint64_t peeked = ring_atomic_load(&found->control->head_peeked, memory_order_relaxed); /* C5; ordered by the lock */
+    uint64_t doubt = found->publish_bytes;
+    if (peeked - head > doubt && peeked - head < found->capacity)
+        doubt = peeked - head;
+    return head + doubt;
+}
+
+int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment, const char *ring,
+                            int64_t timeout_ns)
+{
+    if (!consumer)
+        return ring_error(-EINVAL, "the place for the consumer is NULL");
+    *consumer = (struct ring_spsc_consumer){ .fault = -EBADF, .usual_header = RING_RECORD_ONE };
+    ring_spsc_settle(consumer);
+    struct found found;
+    struct ring_claim *claim;
+    bool died;
+    int code = open_role(segment, ring, timeout_ns, RING_SPSC_CONSUMER, &found, &claim, &died);
+    if (code)
+        return code;
+    uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire);
+    uint64_t taken = ring_atomic_load(&found.control->head_taken, memory_order_relaxed);
+    *consumer = (struct ring_spsc_consumer){ .position = head,
+                                             .usual_header = RING_RECORD_ONE,
+                                             .usual_stride = ring_spsc_stride(0),
+                                             .published = head,
+                                             .publish_bytes = found.publish_bytes,
+                                             .control = found.control,
+                                             .max_message = (size_t)found.max_message,
+                                             .ring_data = found.data,
+                                             .ring_mask = found.capacity - 1,
+                                             .redelivered_until = died ? end_of_doubt(&found, head) : head,
+                                             .entry = found.entry,
+                                             .segment = segment,
+                                             .claim = claim };
+    ring_spsc_settle(consumer);
+    struct ring_spsc_record record;
+    code = head % 8 ? -EUCLEAN : ring_spsc_open_record(consumer, &record);
+    if (code == -EUCLEAN || taken > consumer->pack.count || (taken && taken == consumer->pack.count)) {
+        ring_spsc_fail_consumer(consumer, -EBADF);
+        consumer->claim = NULL;
+        leave_role(found.control, RING_SPSC_CONSUMER, claim);
+        ring_segment_drop(segment);
+        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its first record is impossible", ring, segment->name);
+    }
+    consumer->pack.taken = (uint32_t)taken;
+    return 0;
+}
+
+int ring_spsc_close_producer(struct ring_spsc_producer *producer)
+{
+    if (!producer || !producer->claim)
+        return ring_error(-EBADF, "this producer is not open");
+    struct ring_claim *claim = producer->claim;
+    struct ring_layout_spsc *control = producer->control;
+    struct ring_segment *segment = producer->segment;
+    ring_spsc_fail_producer(producer, -EBADF);
+    producer->max_message = 0;
+    producer->claim = NULL;
+    if (segment->pid == getpid())
+        leave_role(control, RING_SPSC_PRODUCER, claim);
+    ring_segment_drop(segment);
+    return 0;
+}
+
+int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
+{
+    if (!consumer || !consumer->claim)
+        return ring_error(-EBADF, "this consumer is not open");
+    struct ring_claim *claim = consumer->claim;
+    struct ring_layout_spsc *control = consumer->control;
+    struct ring_segment *segment = consumer->segment;
+    if (segment->pid == getpid()) {
+        if (consumer->fault == 0) {
+            ring_spsc_publish_head(consumer);
+            ring_atomic_store(&control->head_taken, consumer->pack.taken, memory_order_relaxed); /* ordered by L2 */
+        }
+        leave_role(control, RING_SPSC_CONSUMER, claim);
+    }
+    consumer->claim = NULL;
+    ring_spsc_fail_consumer(consumer, -EBADF);
+    ring_segment_drop(segment);
+    return 0;
+}
+
+/* ---- Looking ---- */
+
+static void describe_side(struct ring_segment *segment, const struct found *found, enum ring_spsc_role role,
+                          struct ring_spsc_side *side)
+{
+    struct ring_layout_role *record = role_of(found->control, role);
+    side->peer = ring_spsc_role_state(segment, found->control, found->entry, role);
+    side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
+    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);
+    uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
+                          ring_atomic_load(&record->command[1], memory_order_relaxed) };
+    memcpy(side->command, words, sizeof words);
+    side->command[RING_LAYOUT_COMMAND - 1] = '\0';
+    side->asleep = ring_atomic_load(role == RING_SPSC_PRODUCER ? &found->control->producer_asleep
+                                                               : &found->control->consumer_asleep,
+                                    memory_order_relaxed) != 0;
+}
+
+int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_spsc_info *info)
+{
+    int code = ring_segment_usable(segment);
+    if (code)
+        return code;
+    if (!info || info->struct_size != sizeof *info)
+        return ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_spsc_info) first");
+    struct found found;
+    code = find(segment, ring, &found);
+    if (code)
+        return code;
+    *info = (struct ring_spsc_info){ .struct_size = sizeof *info,
+                                     .capacity = found.capacity,
+                                     .max_message = found.max_message,
+                                     .publish_bytes = found.publish_bytes };
+    code = -EUCLEAN;
+    for (int attempt = 0; code && attempt < INFO_ATTEMPTS; attempt++) { /* both sides may be running meanwhile */
+        info->head = ring_atomic_load(&found.control->head, memory_order_acquire);
+        if (info->head % 8 == 0)
+            code = walk(&found, info->head, &info->tail, &info->messages);
+    }
+    describe_side(segment, &found, RING_SPSC_PRODUCER, &info->producer);
+    describe_side(segment, &found, RING_SPSC_CONSUMER, &info->consumer);
+    return code ? ring_error(code, "ring '%s' in %s: its records could not be walked from %llu: damaged, or too much in "
+                                   "motion", ring, segment->name, (unsigned long long)info->head)
+                : 0;
+}
