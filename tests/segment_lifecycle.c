@@ -194,7 +194,7 @@ Test(segment, closing_twice_is_refused_and_does_nothing)
 
 Test(segment, the_mode_is_what_was_asked_for_whatever_the_umask)
 {
-    static const unsigned modes[] = { 0600, 0400, 0640, 0644, 0660 };
+    static const unsigned modes[] = { 0600, 0640, 0644, 0660, 0666 };
     for (unsigned i = 0; i < sizeof modes / sizeof *modes; i++) {
         mode_t before = umask(i % 2 ? 0777 : 0);
         char name[TEST_NAME], path[TEST_NAME];
