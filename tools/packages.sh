@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # packages.sh - sourced by run-demo and run-tests: installs the Debian packages that are missing, and no other.
 
 # missing_packages PACKAGE...: those of them that are not installed.
@@ -33,13 +34,13 @@ install_missing() {
     fi
     if ! "${become[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1; then
         # The lists may be old: once more with new ones.
-        "${become[@]}" update </dev/null &&
-            "${become[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1 || {
+        if ! "${become[@]}" update </dev/null ||
+            ! "${become[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1; then
             tail -n 5 "$log" >&2
             rm -f "$log"
             echo "Cannot install: ${missing[*]}" >&2
             return 1
-        }
+        fi
     fi
     rm -f "$log"
 }
