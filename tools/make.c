@@ -46,6 +46,22 @@ static int make_rings(const struct create *create, struct ring_segment *segment)
     return STATUS_DONE;
 }
 
+/* What was asked for and not granted is no failure without --strict, but worth a word. */
+static void tell_refusals(const struct create *create, const struct ring_segment *segment)
+{
+    struct ring_segment_info info = { .struct_size = sizeof info };
+    int node = create->making.segment.numa_node;
+    if (ring_segment_info(segment, &info))
+        return;
+    if (info.huge_error)
+        remark("%s was made without 2 MiB pages (%s)", create->segment, error_name(info.huge_error));
+    if (info.lock_error)
+        remark("%s was made, but its memory could not be locked (%s); 'ringctl info %s' tells what to do",
+               create->segment, error_name(info.lock_error), create->segment);
+    if (node != RING_NODE_ANY && info.numa_node != node)
+        remark("%s was made, but not on node %d; --strict makes that an error", create->segment, node);
+}
+
 static int create_all(const struct create *create)
 {
     struct ring_segment_options options;
@@ -60,6 +76,8 @@ static int create_all(const struct create *create)
     if (error)
         return complain_library(error, "cannot make segment %s", create->segment);
     int status = make_rings(create, segment);
+    if (!status)
+        tell_refusals(create, segment);
     ring_segment_close(&segment);
     if (status && !create->add) /* all or nothing */
         ring_segment_unlink(create->segment);

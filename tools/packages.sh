@@ -47,6 +47,6 @@ install_missing() {
 
 # shared_objects: one line for every object of shared memory and message queues on this machine.
 shared_objects() {
-    find /dev/shm /dev/mqueue -mindepth 1 ! -type d 2>/dev/null
-    tail -qn +2 /proc/sysvipc/{shm,msg,sem} 2>/dev/null | awk '{ print "System V", $1, $2 }'
+    find /dev/shm /dev/mqueue -mindepth 1 ! -type d 2>/dev/null || true # no mqueue: not mounted here
+    { tail -qn +2 /proc/sysvipc/{shm,msg,sem} 2>/dev/null || true; } | awk '{ print "System V", $1, $2 }'
 }
