@@ -1,8 +1,8 @@
 /* cell.c - runs a cell: makes the links, starts the sides, watches them, and clears away whatever is left of them.
  *
  * Every cell has processes of its own: one per side, or one with two threads. So a contestant that hangs or crashes
- * takes nothing with it, and nothing of one cell (heap, page tables, descriptors) is left for the next. The engine sleeps in
- * sigtimedwait meanwhile: it takes no time from the sides, and SIGINT or SIGTERM ends a run in good order.
+ * takes nothing with it, and nothing of one cell (heap, page tables, descriptors) is left for the next. The engine
+ * sleeps in sigtimedwait meanwhile: it takes no time from the sides, and SIGINT or SIGTERM ends a run in good order.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -139,7 +139,8 @@ static void cell_reap(struct cell_watch *watch)
         watch->living--;
         if (WIFSIGNALED(status)) {
             char why[64];
-            snprintf(why, sizeof why, "a side was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+            snprintf(why, sizeof why, "a side was killed by signal %d (%s)", WTERMSIG(status),
+                     strsignal(WTERMSIG(status)));
             cell_give_up(watch, -ECHILD, why);
         } else if (WEXITSTATUS(status)) {
             cell_give_up(watch, -ECANCELED, "");
@@ -183,7 +184,8 @@ static int cell_explain(const struct cell_shared *shared, struct cell_result *re
             why = shared->links[at].why;
     if (error == -EBADMSG)
         snprintf(result->why, sizeof result->why, "SEQUENCE ERROR: message %llu expected, %llu received",
-                 (unsigned long long)shared->sides[failed].expected, (unsigned long long)shared->sides[failed].received);
+                 (unsigned long long)shared->sides[failed].expected,
+                 (unsigned long long)shared->sides[failed].received);
     else
         snprintf(result->why, sizeof result->why, "%s failed in %s: %s%s%s", who, doing, strerror(-error),
                  why[0] ? ": " : "", why);
@@ -228,7 +230,8 @@ static int cell_go(const struct cell *cell, struct cell_shared *shared, struct c
     int refusal = cell->options.processes ? cell_make_links(cell, shared) : 0;
     if (refusal) {
         const char *why = shared->links[0].why[0] ? shared->links[0].why : shared->links[1].why;
-        snprintf(result->why, sizeof result->why, "cannot be created: %s%s%s", strerror(-refusal), why[0] ? ": " : "", why);
+        snprintf(result->why, sizeof result->why, "cannot be created: %s%s%s", strerror(-refusal), why[0] ? ": " : "",
+                 why);
     }
     for (int side = 0; side < sides && !refusal; side++) {
         watch.children[side] = cell_start(cell, shared, side);

@@ -1,4 +1,5 @@
-/* cell.h - one cell: one contestant, one kind of measurement, one size, once. Two pinned sides in processes of their own.
+/* cell.h - one cell: one contestant, one kind of measurement, one size, once. Two pinned sides in processes of their
+ * own.
  */
 #ifndef BENCH_CELL_H
 #define BENCH_CELL_H

@@ -33,23 +33,22 @@ static double clock_rate(void)
     return (double)(bench_ticks() - before) / (double)(ns_after - ns_before);
 }
 
-/* Greatest common divisor of the differences between successive looks: 1 on a fine clock. */
+/* The smallest difference between two looks, if nearly all others are whole multiples of it; else the clock is fine. */
 static uint64_t clock_step(void)
 {
-    uint64_t step = 0, last = bench_ticks();
+    uint64_t differences[CLOCK_LOOKS], smallest = CLOCK_LARGEST_STEP + 1, last = bench_ticks();
     for (int look = 0; look < CLOCK_LOOKS; look++) {
         uint64_t now = bench_ticks();
-        uint64_t one = now - last, other = step;
+        differences[look] = now - last;
         last = now;
-        while (other) {
-            uint64_t rest = one % other;
-            one = other;
-            other = rest;
-        }
-        if (one)
-            step = one;
     }
-    return step >= 1 && step <= CLOCK_LARGEST_STEP ? step : 1;
+    for (int look = 0; look < CLOCK_LOOKS; look++)
+        if (differences[look] && differences[look] < smallest)
+            smallest = differences[look];
+    int multiples = 0;
+    for (int look = 0; look < CLOCK_LOOKS; look++)
+        multiples += differences[look] % smallest == 0;
+    return smallest <= CLOCK_LARGEST_STEP && multiples > CLOCK_LOOKS / 10 * 9 ? smallest : 1;
 }
 
 void bench_clock_begin(void)

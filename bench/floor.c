@@ -187,7 +187,8 @@ BENCH_INLINE _Atomic uint64_t *stream_flag(unsigned char *flags, const struct st
     return (_Atomic uint64_t *)(void *)(flags + end->block % end->block_count * STREAM_FLAGS);
 }
 
-/* The current block, once the other side is done with it: for the producer in the lap before, for the consumer in this. */
+/* The current block, once the other side is done with it: for the producer in the lap before, for the consumer in this.
+ */
 BENCH_INLINE unsigned char *stream_enter(struct stream_end *end, bool producer)
 {
     uint64_t lap = end->block / end->block_count;

@@ -1,4 +1,5 @@
-/* floor.h - what the machine itself can do, measured like a contestant: the floor of latency, the ceilings of throughput.
+/* floor.h - what the machine itself can do, measured like a contestant: the floor of latency, the ceilings of
+ * throughput.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H

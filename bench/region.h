@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Shared, zeroed, populated; with 2 MiB pages if wanted and possible. Sets *bytes to what was mapped. NULL: errno tells. */
+/* Shared, zeroed, populated; with 2 MiB pages if wanted and possible. Sets *bytes to what was mapped. NULL: errno
+ * tells. */
 void *region_map(size_t *bytes, bool huge);
 
 /* In a child after fork: brings the pages in, so that no fault is left for the measurement. */

@@ -1,9 +1,9 @@
 /* side.c - what one side of a cell does: pins itself, opens its ends, warms up, works, closes.
  *
- * The leader (who has the clock: the consumer of a stream, the pinging side of a round trip) sets the number of messages
- * of each phase; both sides meet at a barrier before and after. Warm-up phases grow until one takes long enough to tell
- * the rate; then comes one measured phase of about the wanted time, then a count of 0 ends it. A phase starts and ends
- * with an empty link, so its rate owes nothing to what was buffered before.
+ * The leader (who has the clock: the consumer of a stream, the pinging side of a round trip) sets the number of
+ * messages of each phase; both sides meet at a barrier before and after. Warm-up phases grow until one takes long
+ * enough to tell the rate; then comes one measured phase of about the wanted time, then a count of 0 ends it. A phase
+ * starts and ends with an empty link, so its rate owes nothing to what was buffered before.
  */
 #include <sched.h>
 #include <stdio.h>
@@ -73,7 +73,8 @@ static side_loop side_choose(const struct cell *cell, int number)
         return number == 0 ? loops->pace : loops->collect;
     if (cell->options.in_place)
         return number == 0 ? loops->produce_in_place : loops->consume_in_place;
-    if (cell->options.batch > 1 && loops->produce_batch) /* the ceilings have none: they want whole batches all the same */
+    if (cell->options.batch > 1 &&
+        loops->produce_batch) /* the ceilings have none: they want whole batches all the same */
         return number == 0 ? loops->produce_batch : loops->consume_batch;
     return number == 0 ? loops->produce : loops->consume;
 }

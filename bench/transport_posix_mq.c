@@ -1,7 +1,8 @@
 /* transport_posix_mq.c - contestant: a POSIX message queue.
  *
- * Its depth and message size are bounded by /proc/sys/fs/mqueue unless the user is privileged; the queue takes the depth
- * that it can get, from 1024 messages (and 1 MiB) down to the system's msg_max. Larger messages than allowed are refused.
+ * Its depth and message size are bounded by /proc/sys/fs/mqueue unless the user is privileged; the queue takes the
+ * depth that it can get, from 1024 messages (and 1 MiB) down to the system's msg_max. Larger messages than allowed are
+ * refused.
  */
 #include <fcntl.h>
 #include <mqueue.h>
@@ -58,7 +59,8 @@ static const char *mq_refuse(const struct bench_options *options)
         return NULL;
     }
     if (refusal == -EINVAL)
-        snprintf(why, sizeof why, "messages are limited to %ld bytes (/proc/sys/fs/mqueue/msgsize_max) unless privileged",
+        snprintf(why, sizeof why,
+                 "messages are limited to %ld bytes (/proc/sys/fs/mqueue/msgsize_max) unless privileged",
                  mq_limit("/proc/sys/fs/mqueue/msgsize_max", 8192));
     else
         snprintf(why, sizeof why, "no queue for such messages: %s", strerror(-refusal));
