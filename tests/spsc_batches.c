@@ -94,7 +94,7 @@ Test(batches, with_runs_of_equal_lengths_arrive_in_order_however_they_are_receiv
 {
     pass_batches(4096, 0, 4, true);
     pass_batches(16384, 1, 5, true);
-    pass_batches(1 << 20, 1 << 20, 6, true);
+    pass_batches(1 << 20, 1 << 19, 6, true);
 }
 
 Test(batches, of_every_length_and_count_pass_through_arrays)

@@ -247,13 +247,13 @@ static void run(size_t bytes, size_t publish_bytes, uint64_t start, uint64_t see
 Test(model, a_small_ring_behaves_like_a_queue)
 {
     for (uint64_t seed = 0; seed < 12; seed++)
-        run(4096, seed % 3 == 0 ? 0 : seed % 3 == 1 ? 1 : 4096, 8 * seed, 1000000 * seed);
+        run(4096, seed % 3 == 0 ? 0 : seed % 3 == 1 ? 1 : 2048, 8 * seed, 1000000 * seed);
 }
 
 Test(model, a_middle_ring_behaves_like_a_queue)
 {
     for (uint64_t seed = 0; seed < 6; seed++)
-        run(65536, seed % 3 == 0 ? 0 : seed % 3 == 1 ? 1 : 1 << 20, 8 * seed, 1000000 * seed);
+        run(65536, seed % 3 == 0 ? 0 : seed % 3 == 1 ? 1 : 1 << 15, 8 * seed, 1000000 * seed);
 }
 
 Test(model, a_large_ring_behaves_like_a_queue)

@@ -53,18 +53,16 @@ Test(setup, bad_options_are_refused_and_leave_no_ring)
     options = ring_spsc_defaults();
     options.struct_size = 0;
     REQUIRE_REFUSED(ring_spsc_create_with(segment, "ring", &options), EINVAL);
+    options = ring_spsc_defaults();
+    options.publish_bytes = options.bytes / 2 + 1; /* the producer would starve */
+    REQUIRE_REFUSED(ring_spsc_create_with(segment, "ring", &options), EINVAL);
+    options.publish_bytes = SIZE_MAX;
+    REQUIRE_REFUSED(ring_spsc_create_with(segment, "ring", &options), EINVAL);
+    REQUIRE_REFUSED(ring_spsc_create_with(segment, "ring", NULL), EINVAL);
     REQUIRE_REFUSED_SOMEHOW(ring_spsc_create(NULL, "ring", 4096));
     struct ring_segment_info info = { .struct_size = sizeof info };
     REQUIRE_OK(ring_segment_info(segment, &info));
     REQUIRE_SAME(info.rings, 0);
-    REQUIRE_OK(ring_segment_close(&segment));
-}
-
-Test(setup, null_ring_options_mean_the_defaults)
-{
-    struct ring_segment *segment = test_create(2 << 20);
-    REQUIRE_OK(ring_spsc_create_with(segment, "ring", NULL));
-    REQUIRE_SAME(info_of(segment).capacity, RING_SPSC_DEFAULT_BYTES);
     REQUIRE_OK(ring_segment_close(&segment));
 }
 
