@@ -96,7 +96,7 @@ Test(waiting, a_ball_goes_to_and_fro_between_processes_that_fall_asleep)
 
 Test(waiting, a_ball_goes_to_and_fro_between_threads)
 {
-    play(test_rounds(300000), false, true);
+    play(test_rounds(100000), false, true);
 }
 
 Test(waiting, a_ball_goes_to_and_fro_between_threads_that_fall_asleep)
