@@ -285,6 +285,14 @@ struct arguments {
     struct ring_segment_options options;
 };
 
+static bool parse_drop(const struct argp_state *state, const char *word)
+{
+    bool drop = strcmp(word, "drop") == 0;
+    if (!drop && strcmp(word, "keep") != 0)
+        argp_error(state, "--redelivered %s: wanted keep or drop", word);
+    return drop;
+}
+
 static error_t parse_recv(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
@@ -309,9 +317,7 @@ static error_t parse_recv(int key, char *argument, struct argp_state *state)
         recv->transfer.progress = true;
         return 0;
     case KEY_REDELIVERED:
-        recv->drop = strcmp(argument, "drop") == 0;
-        if (!recv->drop && strcmp(argument, "keep") != 0)
-            argp_error(state, "--redelivered %s: wanted keep or drop", argument);
+        recv->drop = parse_drop(state, argument);
         return 0;
     case KEY_NO_HUGE:
         arguments->options.flags &= ~(unsigned)RING_HUGE;
