@@ -25,10 +25,10 @@
  * After it, own_loops is the struct transport_loops, and these macros are undefined again. In all calls `bytes` is a
  * constant for the sizes of BENCH_SIZES once all is inlined, so `switch (bytes)` and memcpy(..., bytes) cost nothing.
  *
- * A message carries its number in its first word and, when longer than 16 bytes, the number's complement in its last.
- * Copying loops write the two words into a local message and hand that over; in-place loops write and read every word.
+ * Copying loops write the message's number into local messages and hand those over; in-place loops write and read every
+ * word; see message.h.
  */
-#include "transport.h"
+#include "message.h"
 
 #include <sys/types.h>
 
@@ -38,53 +38,6 @@
 #define BENCH_GLUE_NOW(left, right) left##_##right
 #define BENCH_GLUE(left, right)     BENCH_GLUE_NOW(left, right)
 #define BENCH_OWN(name)             BENCH_GLUE(TRANSPORT, name)
-#define BENCH_LOCAL                 1024 /* messages up to here live in a local variable, as a caller's would */
-
-BENCH_INLINE void bench_stamp(unsigned char *message, size_t bytes, uint64_t number)
-{
-    memcpy(message, &number, 8);
-    if (bytes > 16) {
-        uint64_t last = ~number;
-        memcpy(message + bytes - 8, &last, 8);
-    }
-}
-
-/* Is it the message of that number? If not, -EBADMSG. */
-BENCH_INLINE int bench_check(struct bench_run *run, const unsigned char *message, size_t bytes, uint64_t number)
-{
-    uint64_t first, last = ~number;
-    memcpy(&first, message, 8);
-    if (bytes > 16)
-        memcpy(&last, message + bytes - 8, 8);
-    if (__builtin_expect(first == number && last == ~number, 1))
-        return 0;
-    run->expected = number;
-    run->received = first != number ? first : ~last;
-    return -EBADMSG;
-}
-
-/* In place: every whole word is the number, so that writing and reading all of them is the least honest work. */
-BENCH_INLINE void bench_fill(unsigned char *message, size_t bytes, uint64_t number)
-{
-    for (size_t at = 0; at + 8 <= bytes; at += 8)
-        memcpy(message + at, &number, 8);
-}
-
-BENCH_INLINE int bench_check_all(struct bench_run *run, const unsigned char *message, size_t bytes, uint64_t number)
-{
-    uint64_t different = 0;
-    for (size_t at = 0; at + 8 <= bytes; at += 8) {
-        uint64_t word;
-        memcpy(&word, message + at, 8);
-        different |= word ^ number;
-    }
-    if (__builtin_expect(different == 0, 1))
-        return 0;
-    run->expected = number;
-    memcpy(&run->received, message, 8);
-    return -EBADMSG;
-}
-
 /* Calls `loop` with the size as a constant where it is one of the listed ones. */
 #define BENCH_CASE_OF(size)                                                                                            \
     case size:                                                                                                         \
@@ -113,14 +66,21 @@ BENCH_INLINE int BENCH_OWN(recv_one)(struct bench_run *run, unsigned char *messa
 
 BENCH_INLINE int BENCH_OWN(produce_of)(struct bench_run *run, uint64_t first, uint64_t count, const size_t bytes)
 {
-    unsigned char local[BENCH_LOCAL] __attribute__((aligned(64)));
-    unsigned char *message = bytes <= sizeof local ? local : run->buffer;
-    memset(message, 0, bytes);
-    for (uint64_t number = first; number < first + count; number++) {
-        bench_stamp(message, bytes, number);
-        int refusal = BENCH_OWN(send_one)(run, message, bytes);
-        if (__builtin_expect(refusal != 0, 0))
-            return refusal;
+    unsigned char local[BENCH_AHEAD] __attribute__((aligned(64)));
+    unsigned char *messages = bytes <= sizeof local ? local : run->buffer;
+    /* A single word is forwarded as it is, and may stay in a register. */
+    const size_t ahead = bytes <= 8 || bytes > sizeof local ? 1 : sizeof local / bytes;
+    memset(messages, 0, bytes * ahead);
+    for (uint64_t number = first; number < first + count;) {
+        size_t ready = ahead < first + count - number ? ahead : (size_t)(first + count - number);
+        for (size_t at = 0; at < ready; at++)
+            bench_stamp(messages + at * bytes, bytes, number + at);
+        for (size_t at = 0; at < ready; at++) {
+            int refusal = BENCH_OWN(send_one)(run, messages + at * bytes, bytes);
+            if (__builtin_expect(refusal != 0, 0))
+                return refusal;
+        }
+        number += ready;
     }
     return 0;
 }
@@ -140,22 +100,27 @@ BENCH_INLINE int BENCH_OWN(consume_of)(struct bench_run *run, uint64_t first, ui
     return 0;
 }
 
+/* The next message is numbered while the answer to this one is under way, for the reason given at BENCH_AHEAD. */
 BENCH_INLINE int BENCH_OWN(ping_of)(struct bench_run *run, uint64_t first, uint64_t count, const size_t bytes)
 {
-    unsigned char local[BENCH_LOCAL] __attribute__((aligned(64)));
-    unsigned char *message = bytes <= sizeof local ? local : run->buffer;
-    memset(message, 0, bytes);
+    unsigned char local[3][BENCH_LOCAL] __attribute__((aligned(64)));
+    unsigned char *messages[2] = { bytes <= BENCH_LOCAL ? local[0] : run->buffer,
+                                   bytes <= BENCH_LOCAL ? local[1] : run->buffer + bytes };
+    unsigned char *answer = bytes <= BENCH_LOCAL ? local[2] : run->buffer + 2 * bytes;
+    memset(messages[0], 0, bytes);
+    memset(messages[1], 0, bytes);
+    bench_stamp(messages[first % 2], bytes, first);
     for (uint64_t number = first; number < first + count; number++) {
-        bench_stamp(message, bytes, number);
         uint64_t before = bench_ticks();
-        int refusal = BENCH_OWN(send_one)(run, message, bytes);
+        int refusal = BENCH_OWN(send_one)(run, messages[number % 2], bytes);
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
-        refusal = BENCH_OWN(recv_one)(run, message, bytes);
+        bench_stamp(messages[(number + 1) % 2], bytes, number + 1);
+        refusal = BENCH_OWN(recv_one)(run, answer, bytes);
         uint64_t after = bench_ticks_after();
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
-        refusal = bench_check(run, message, bytes, number);
+        refusal = bench_check(run, answer, bytes, number);
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
         if (run->histogram)
@@ -190,7 +155,7 @@ BENCH_INLINE int BENCH_OWN(pace_of)(struct bench_run *run, uint64_t first, uint6
     memset(message, 0, bytes);
     for (uint64_t number = first; number < first + count; number++) {
         uint64_t due = run->start + (uint64_t)((double)number * run->interval);
-        bench_stamp(message, bytes, number);
+        bench_stamp(message, bytes, number); /* when not late there is time for it to settle */
         while (bench_ticks() < due)
             ;
         int refusal = BENCH_OWN(send_one)(run, message, bytes);

@@ -90,7 +90,8 @@ static int side_open(struct side *side)
             region_touch(links[at].region, links[at].region_bytes, cell->options.huge);
     side->run.bytes = cell->options.bytes;
     side->run.batch = cell->options.batch;
-    size_t buffer = (cell->options.bytes * cell->options.batch + 127) / 128 * 128;
+    size_t messages = cell->options.batch > 3 ? cell->options.batch : 3;
+    size_t buffer = (cell->options.bytes * messages + 127) / 128 * 128;
     side->run.buffer = aligned_alloc(128, buffer);
     if (!side->run.buffer)
         return -ENOMEM;

@@ -69,7 +69,7 @@ struct bench_run {
     size_t batch;
     void *out;                   /* endpoint of open_producer, or NULL */
     void *in;                    /* endpoint of open_consumer, or NULL */
-    unsigned char *buffer;       /* bytes * batch, aligned to 128, private to this side, touched */
+    unsigned char *buffer;       /* bytes * batch, and 3 * bytes, aligned to 128, private to this side, touched */
     struct histogram *histogram; /* ticks; NULL: do not record (warm-up) */
     uint64_t start;              /* open loop: tick at which message 0 is due */
     double interval;             /* open loop: ticks between messages */
