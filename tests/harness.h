@@ -80,7 +80,7 @@ void test_check_refused(const char *file, int line, const char *call, long long 
 static inline uint64_t test_rounds(uint64_t rounds)
 {
 #ifdef TEST_SLOW
-    return rounds / 16 ? rounds / 16 : 1;
+    return rounds / 8 ? rounds / 8 : 1;
 #else
     return rounds;
 #endif

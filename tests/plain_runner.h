@@ -3,11 +3,12 @@
 #ifndef TESTS_PLAIN_RUNNER_H
 #define TESTS_PLAIN_RUNNER_H
 
+#include <stddef.h>
+
 struct plain_test {
     const char *suite;
     const char *name;
     void (*body)(void);
-    double timeout; /* seconds; 0: the runner's own */
     struct plain_test *next;
 };
 
@@ -16,9 +17,9 @@ void plain_runner_fail(const char *file, int line, const char *text) __attribute
 void plain_runner_skip(const char *reason) __attribute__((noreturn));
 void plain_runner_finished(void); /* the harness removes what tests left */
 
-#define Test(suite_, name_, ...)                                                                                       \
+#define Test(suite_, name_)                                                                                            \
     static void suite_##_##name_(void);                                                                                \
-    static struct plain_test suite_##_##name_##_entry = { #suite_, #name_, suite_##_##name_, __VA_ARGS__ };            \
+    static struct plain_test suite_##_##name_##_entry = { #suite_, #name_, suite_##_##name_, NULL };                   \
     __attribute__((constructor)) static void suite_##_##name_##_add(void)                                              \
     {                                                                                                                  \
         plain_runner_add(&suite_##_##name_##_entry);                                                                   \
