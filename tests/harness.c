@@ -167,10 +167,15 @@ unsigned test_descriptors(void)
 unsigned test_mappings(void)
 {
     unsigned count = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
     REQUIRE(maps);
-    for (int character; (character = getc(maps)) != EOF;)
-        count += character == '\n';
+    while (fgets(line, sizeof line, maps))
+#ifdef TEST_SLOW
+        count += strstr(line, "/dev/shm/") != NULL; /* sanitizers map what they like */
+#else
+        count++;
+#endif
     fclose(maps);
     return count;
 }

@@ -102,7 +102,7 @@ const char *test_path(char path[TEST_NAME], const char *name);
 /* How many files in /dev/shm bear names of this test. */
 unsigned test_names_left(void);
 
-/* How many descriptors, and lines in /proc/self/maps, this process has. */
+/* How many descriptors and mappings this process has (under sanitizers: mappings of segments). */
 unsigned test_descriptors(void);
 unsigned test_mappings(void);
 
