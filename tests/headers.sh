@@ -1,6 +1,7 @@
 #!/bin/sh
 # headers.sh DIRECTORY COMPILER...: every header compiles alone, as C11 and as C++17, and no file includes a later level.
-# (A function that a header defines and does not use itself is no fault.) A header says its level in its first line ("name.h - level N: ..."); a .c file has the level of its header.
+# A header says its level in its first line ("name.h - level N: ..."); a .c file has the level of its header.
+# (A function that a header defines and does not use itself is no fault.)
 set -u
 directory=$1
 shift
