@@ -8,6 +8,7 @@
 #define CLOCK_CALIBRATION_NS 20000000u
 #define CLOCK_LOOKS          4096
 #define CLOCK_LARGEST_STEP   256
+#define CLOCK_SMALLEST_STEP  8
 
 struct bench_clock bench_clock = { false, 1.0, 1 };
 
@@ -33,22 +34,27 @@ static double clock_rate(void)
     return (double)(bench_ticks() - before) / (double)(ns_after - ns_before);
 }
 
-/* The smallest difference between two looks, if nearly all others are whole multiples of it; else the clock is fine. */
+/* Some counters move on in steps (and by one when they are looked at twice within a step): then nearly all differences
+ * are whole multiples of the step, give or take that one. The looks come after delays of different lengths, so that on
+ * a fine counter nothing of the kind is found. */
 static uint64_t clock_step(void)
 {
-    uint64_t differences[CLOCK_LOOKS], smallest = CLOCK_LARGEST_STEP + 1, last = bench_ticks();
+    uint64_t differences[CLOCK_LOOKS], last = bench_ticks();
     for (int look = 0; look < CLOCK_LOOKS; look++) {
+        for (volatile int delay = look % 61; delay > 0; delay--)
+            ;
         uint64_t now = bench_ticks();
         differences[look] = now - last;
         last = now;
     }
-    for (int look = 0; look < CLOCK_LOOKS; look++)
-        if (differences[look] && differences[look] < smallest)
-            smallest = differences[look];
-    int multiples = 0;
-    for (int look = 0; look < CLOCK_LOOKS; look++)
-        multiples += differences[look] % smallest == 0;
-    return smallest <= CLOCK_LARGEST_STEP && multiples > CLOCK_LOOKS / 10 * 9 ? smallest : 1;
+    for (uint64_t step = CLOCK_LARGEST_STEP; step >= CLOCK_SMALLEST_STEP; step--) {
+        int multiples = 0;
+        for (int look = 0; look < CLOCK_LOOKS; look++)
+            multiples += (differences[look] + 1) % step <= 2;
+        if (multiples > CLOCK_LOOKS / 10 * 9)
+            return step;
+    }
+    return 1;
 }
 
 void bench_clock_begin(void)

@@ -91,8 +91,8 @@ static int side_open(struct side *side)
     side->run.bytes = cell->options.bytes;
     side->run.batch = cell->options.batch;
     size_t messages = cell->options.batch > 3 ? cell->options.batch : 3;
-    size_t buffer = (cell->options.bytes * messages + 127) / 128 * 128;
-    side->run.buffer = aligned_alloc(128, buffer);
+    size_t buffer = (cell->options.bytes * messages + 4095) / 4096 * 4096;
+    side->run.buffer = aligned_alloc(4096, buffer);
     if (!side->run.buffer)
         return -ENOMEM;
     memset(side->run.buffer, 0, buffer);
