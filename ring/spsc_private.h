@@ -19,7 +19,7 @@ RING_PRIVATE int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint
                                   struct ring_spsc_record *record);
 
 /* Bytes from one message of a pack to the next. */
-static inline uint64_t ring_spsc_pace(uint32_t length)
+RING_INLINE uint64_t ring_spsc_pace(uint32_t length)
 {
     return ((uint64_t)length + 7) & ~UINT64_C(7);
 }
