@@ -60,8 +60,8 @@ static size_t options_number(struct argp_state *state, const char *text, const c
 {
     char *rest;
     errno = 0;
-    unsigned long long value = text[0] == '-' ? 0 : strtoull(text, &rest, 10);
-    if (text[0] == '-' || rest == text || errno)
+    unsigned long long value = strtoull(text, &rest, 10);
+    if (strchr(text, '-') || rest == text || errno)
         argp_error(state, "\"%s\" is not a number from %zu to %zu", text, least, most);
     unsigned shift = *rest == 'k' || *rest == 'K' ? 10 : *rest == 'M' ? 20 : 0;
     rest += shift != 0;

@@ -40,9 +40,11 @@ static void outcome_ratios(const struct plan *plan, struct plan_section *section
         if (!figure->there)
             continue;
         figure->ratio = baseline && baseline->rounds[round].there ? figure->figure / baseline->rounds[round].figure : 0;
-        figure->beside = section->kind != CELL_THROUGHPUT ? figure->p50 / weather->floor_ns
-                         : weather->ceiling > 0           ? figure->figure / weather->ceiling
-                                                          : 0;
+        figure->beside = 0; /* one way has no floor of its own */
+        if (section->kind == CELL_ROUND_TRIP)
+            figure->beside = figure->p50 / weather->floor_ns;
+        else if (weather->ceiling > 0)
+            figure->beside = figure->figure / weather->ceiling;
     }
 }
 

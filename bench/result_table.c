@@ -33,7 +33,7 @@ static const char *table_time(double ns, char *text, size_t size)
 static void table_ratio(const struct plan *plan, const struct plan_section *section, const struct plan_series *series)
 {
     double ratio = series->median.ratio, low = series->ratio_low, high = series->ratio_high;
-    if (ratio <= 0)
+    if (ratio <= 0 || plan->contestant_count == 1)
         return;
     if (series->transport == plan->baseline) {
         printf("  %12s", "1");
@@ -66,8 +66,10 @@ static void table_series(const struct plan *plan, const struct plan_section *sec
                median->figure * (double)section->options.bytes / 1e9);
         printf(" %9.1f %%", median->beside * 100);
     } else {
-        printf(" %10s %10s %10s %9.2f", table_time(median->p50, one, sizeof one),
-               table_time(median->p99, two, sizeof two), table_time(median->p999, three, sizeof three), median->beside);
+        printf(" %10s %10s %10s", table_time(median->p50, one, sizeof one), table_time(median->p99, two, sizeof two),
+               table_time(median->p999, three, sizeof three));
+        if (median->beside > 0)
+            printf(" %9.2f", median->beside);
     }
     table_ratio(plan, section, series);
     if (series->note[0])
@@ -77,7 +79,7 @@ static void table_series(const struct plan *plan, const struct plan_section *sec
 
 static void table_rounds(const struct plan_section *section)
 {
-    printf("; %zu rounds", section->rounds_done);
+    printf("; %zu round%s", section->rounds_done, section->rounds_done == 1 ? "" : "s");
     if (section->rounds_quiet < section->rounds_done) {
         printf(", disturbed:");
         for (size_t round = 0; round < section->rounds_done; round++)
@@ -109,9 +111,11 @@ static void table_section(const struct plan *plan, const struct plan_section *se
             printf(", %s/s offered, from when a message was due", table_count(plan->options.rate, one, sizeof one));
         printf("; floor %s", table_time(section->floor_ns, one, sizeof one));
         table_rounds(section);
-        printf("  %-26s %10s %10s %10s %9s", "contestant", "p50", "p99", "p99.9", "x floor");
+        printf("  %-26s %10s %10s %10s", "contestant", "p50", "p99", "p99.9");
+        if (section->kind == CELL_ROUND_TRIP)
+            printf(" %9s", "x floor");
     }
-    if (plan->baseline)
+    if (plan->baseline && plan->contestant_count > 1)
         printf("  %s is so many times %s (95 %%)", baseline, section->kind == CELL_THROUGHPUT ? "faster" : "quicker");
     putchar('\n');
     for (size_t at = 0; at < plan->contestant_count; at++)
