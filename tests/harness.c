@@ -23,6 +23,8 @@
 #define NAME_PREFIX "shmring-test-"
 #define MARKER      "shmring-test-nobody-has-this-name"
 
+enum { CHILD_FAILED = 70 };
+
 static pid_t test_process; /* the test itself, not its children */
 static char own_name[TEST_NAME];
 static pid_t parent_of_child;
@@ -39,7 +41,7 @@ void test_failed(const char *file, int line, const char *format, ...)
     if (parent_of_child) {
         fprintf(stderr, "child %d: %s:%d: %s\n", (int)getpid(), file, line, text);
         fflush(NULL);
-        _exit(70);
+        _exit(CHILD_FAILED);
     }
     if (syscall(SYS_gettid) != getpid()) {
         fprintf(stderr, "thread: %s:%d: %s\n", file, line, text);
@@ -106,8 +108,17 @@ static void remove_own(void)
         count_names(own_name, true);
 }
 
+/* What this runner's crashed tests left, and what runners left that were killed themselves. */
 static void remove_runners(void)
 {
+    DIR *directory = opendir("/dev/shm");
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        int runner;
+        if (sscanf(entry->d_name, NAME_PREFIX "%d-", &runner) == 1 && kill(runner, 0) != 0 && errno == ESRCH)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    }
+    if (directory)
+        closedir(directory);
     char prefix[TEST_NAME];
     snprintf(prefix, sizeof prefix, NAME_PREFIX "%d", (int)getpid());
     count_names(prefix, true);
@@ -249,6 +260,10 @@ void test_nap(int64_t nanoseconds)
 void test_await(RING_ATOMIC(uint64_t) *word, uint64_t value)
 {
     for (int tries = 0; ring_atomic_load(word, memory_order_acquire) < value; tries++) {
+        siginfo_t ended = { 0 };
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid && ended.si_code == CLD_EXITED &&
+            ended.si_status == CHILD_FAILED)
+            test_failed(__FILE__, __LINE__, "child %d failed, see above", (int)ended.si_pid);
         if (tries > 60 * 2000)
             test_failed(__FILE__, __LINE__, "waited in vain for %llu", (unsigned long long)value);
         test_nap(500000);
