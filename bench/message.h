@@ -9,7 +9,8 @@
 #define BENCH_LOCAL 1024 /* messages up to here live in a local variable, as a caller's would */
 /* Bytes of messages numbered together before they are sent one by one. A copy that begins right behind a narrower store
  * to the same message waits until that store has left the store buffer, behind all the stores to the ring before it:
- * numbering each message just before its call measures that wait and nothing else (25 instead of 119 M/s for plain copies of 64 B). */
+ * numbering each message just before its call measures that wait and nothing else (25 instead of 119 M/s for plain
+ * copies of 64 B). */
 #define BENCH_AHEAD 16384
 
 BENCH_INLINE void bench_stamp(unsigned char *message, size_t bytes, uint64_t number)
