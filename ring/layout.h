@@ -27,6 +27,7 @@
 #include <ring/platform.h>
 
 #define RING_LAYOUT_MAGIC      UINT64_C(0x474e49524d485301) /* bytes 01 'S' 'H' 'M' 'R' 'I' 'N' 'G' in memory */
+#define RING_LAYOUT_MAGIC_FOREIGN UINT64_C(0x0153484d52494e47) /* the same, of a machine of the other byte order */
 #define RING_LAYOUT_VERSION    UINT32_C(1)
 #define RING_LAYOUT_BYTE_ORDER UINT32_C(0x01020304)
 #define RING_LAYOUT_NEEDS      UINT64_C(0) /* incompatible features this code knows: none yet */
@@ -104,7 +105,8 @@ struct ring_layout_spsc {
     /* 128 */ RING_ATOMIC(uint64_t) head; /* records before it are free. Writer: consumer */
     /* 136 */ RING_ATOMIC(uint64_t) head_taken;  /* messages of the record at head already taken. Writer: consumer */
     /* 144 */ RING_ATOMIC(uint64_t) head_peeked; /* records before it may have been handed out. Writer: consumer */
-    /* 152 */ uint8_t reserved1[104];
+    /* 152 */ RING_ATOMIC(uint64_t) head_doubt;  /* records before it may have been seen by one who died. Writer: consumer */
+    /* 160 */ uint8_t reserved1[96];
     /* 256 */ RING_ATOMIC(uint32_t) consumer_asleep; /* 1: wake me. Writer: consumer sets, either clears */
     /* 260 */ uint8_t reserved2[124];
     /* 384 */ RING_ATOMIC(uint32_t) producer_asleep; /* 1: wake me. Writer: producer sets, either clears */

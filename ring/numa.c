@@ -18,7 +18,7 @@ int ring_numa_bind(void *address, size_t bytes, int node)
         return ring_error(-EOPNOTSUPP, "node %d was asked for, but this kernel has no NUMA support: leave the node out",
                           node);
     if (node > numa_max_node() || !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node))
-        return ring_error(-EINVAL, "there is no NUMA node %d with memory here (highest: %d): see 'numactl --hardware'",
+        return ring_error(-EOPNOTSUPP, "there is no NUMA node %d with memory here (highest: %d): see 'numactl --hardware'",
                           node, numa_max_node());
     struct bitmask *nodes = numa_allocate_nodemask();
     numa_bitmask_setbit(nodes, (unsigned)node);

@@ -11,8 +11,8 @@
 #define RING_NUMA_MIXED   (-2)
 #define RING_NUMA_UNKNOWN (-3)
 
-/* Binds a mapping's pages to a node, before they are first touched. -EINVAL: no such node; -EOPNOTSUPP; else the errno
- * of mbind. Leaves a sentence. */
+/* Binds a mapping's pages to a node, before they are first touched. -EOPNOTSUPP: no such node, or no NUMA; else the
+ * errno of mbind. Leaves a sentence. */
 RING_PRIVATE int ring_numa_bind(void *address, size_t bytes, int node);
 
 /* The node that holds all of the mapping's present pages, RING_NUMA_MIXED or RING_NUMA_UNKNOWN. Asks the kernel for each

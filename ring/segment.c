@@ -2,10 +2,7 @@
  *
  * A segment is complete before it has a name: it is made as a nameless file, laid out, and linked to its name as the
  * last step, so nobody ever sees half of one, and whoever dies before leaves nothing. Of two creators one gets -EEXIST.
- *
- * What is attached is not trusted: the file must be a regular one with one link, of the expected owner, not writable for
- * more users than its creator said. Its first page is read once (pread), the copy is checked, every offset in it is
- * computed again and compared, and only the copy is used from then on.
+ * What is attached is not trusted: see segment_check.c.
  */
 #include <ring/segment_private.h>
 
@@ -21,16 +18,6 @@
 #include <ring/error.h>
 
 enum { OPEN_ATTEMPTS = 1000 };
-
-static uint64_t round_up(uint64_t value, uint64_t to)
-{
-    return (value + to - 1) / to * to;
-}
-
-static uint64_t arena_of(unsigned entries)
-{
-    return round_up(RING_LAYOUT_PAGE + (uint64_t)entries * sizeof(struct ring_layout_entry), RING_LAYOUT_PAGE);
-}
 
 /* "/dev/shm/NAME" of "NAME" or "/NAME". */
 static int path_of(const char *name, char path[RING_SEGMENT_NAME_MAX + 16])
@@ -74,9 +61,9 @@ static int check_shape(const struct ring_segment_options *options)
                           options->rings);
     if (options->numa_node < RING_NODE_ANY)
         return ring_error(-EINVAL, "there is no NUMA node %d", options->numa_node);
-    if (arena_of(options->rings) + RING_LAYOUT_PAGE > options->bytes)
+    if (ring_segment_arena(options->rings) + RING_LAYOUT_PAGE > options->bytes)
         return ring_error(-EINVAL, "%u rings need a directory of %llu bytes, more than the segment's %zu", options->rings,
-                          (unsigned long long)arena_of(options->rings), options->bytes);
+                          (unsigned long long)ring_segment_arena(options->rings), options->bytes);
     return 0;
 }
 
@@ -140,7 +127,7 @@ static void lay_out(struct ring_segment *segment, const struct ring_segment_opti
                                            .directory_offset = RING_LAYOUT_PAGE,
                                            .directory_entries = options->rings,
                                            .directory_entry_bytes = sizeof(struct ring_layout_entry),
-                                           .arena_offset = arena_of(options->rings),
+                                           .arena_offset = ring_segment_arena(options->rings),
                                            .mode = options->mode,
                                            .flags = options->flags,
                                            .numa_node = options->numa_node,
@@ -194,8 +181,8 @@ int ring_segment_create(struct ring_segment **segment, const char *name, const s
     struct stat there;
     if (lstat(path, &there) == 0) /* a cheap no; the final word is with linkat */
         return ring_error(-EEXIST, "%s exists already: attach to it, or remove it with 'ringctl rm'", path);
-    size_t small = (size_t)round_up(options.bytes, ring_memory_page());
-    size_t large = (size_t)round_up(options.bytes, RING_MEMORY_HUGE);
+    size_t small = (size_t)ring_segment_round_up(options.bytes, ring_memory_page());
+    size_t large = (size_t)ring_segment_round_up(options.bytes, RING_MEMORY_HUGE);
     if (!(options.flags & RING_HUGE))
         return create_sized(segment, path, &options, small);
     code = create_sized(segment, path, &options, large);
@@ -204,98 +191,10 @@ int ring_segment_create(struct ring_segment **segment, const char *name, const s
     return code;
 }
 
-/* Is the file one that may be a segment, and of whom we take one? */
-static int check_file(int fd, const char *path, unsigned flags, struct stat *file)
-{
-    if (fstat(fd, file) != 0)
-        return ring_error(-errno, "cannot look at %s (%s)", path, strerror(errno));
-    if (!S_ISREG(file->st_mode))
-        return ring_error(-EPROTO, "%s is no regular file, so no segment", path);
-    if (file->st_nlink == 0)
-        return ring_error(-ENOENT, "there is no segment %s: it was just removed", path);
-    if (file->st_nlink != 1)
-        return ring_error(-EPERM, "%s has %lu names: a segment has one; somebody linked it", path,
-                          (unsigned long)file->st_nlink);
-    if (file->st_uid != geteuid() && !(flags & RING_ANY_OWNER))
-        return ring_error(-EPERM, "%s belongs to user %u, not to this user %u: attach with RING_ANY_OWNER if you trust "
-                                  "that user", path, (unsigned)file->st_uid, (unsigned)geteuid());
-    return 0;
-}
-
-/* Every field of the copied first page against what it must be; nothing is believed. */
-static int check_layout(const struct ring_layout_segment *first, const struct stat *file, const char *path)
-{
-    if (first->magic != RING_LAYOUT_MAGIC)
-        return ring_error(-EPROTO, "%s is not a segment of shmring", path);
-    if (first->byte_order != RING_LAYOUT_BYTE_ORDER)
-        return ring_error(-EPROTONOSUPPORT, "%s was made on a machine of another byte order", path);
-    if (first->version != RING_LAYOUT_VERSION)
-        return ring_error(-EPROTONOSUPPORT, "%s has layout version %u, this library has %u: use the same release of "
-                                            "shmring on both sides", path, first->version, RING_LAYOUT_VERSION);
-    if (first->needs & ~RING_LAYOUT_NEEDS)
-        return ring_error(-EPROTONOSUPPORT, "%s needs features (0x%llx) that this release of shmring does not know", path,
-                          (unsigned long long)(first->needs & ~RING_LAYOUT_NEEDS));
-    if (first->bytes != (uint64_t)file->st_size || first->bytes < RING_SEGMENT_MIN_BYTES ||
-        first->bytes > RING_SEGMENT_MAX_BYTES || first->bytes % ring_memory_page() != 0)
-        return ring_error(-EUCLEAN, "%s is damaged: it says it has %llu bytes, the file has %lld", path,
-                          (unsigned long long)first->bytes, (long long)file->st_size);
-    if (first->directory_offset != RING_LAYOUT_PAGE || first->directory_entries == 0 ||
-        first->directory_entries > RING_SEGMENT_MAX_RINGS ||
-        first->directory_entry_bytes != sizeof(struct ring_layout_entry) ||
-        first->arena_offset != arena_of(first->directory_entries) || first->arena_offset > first->bytes)
-        return ring_error(-EUCLEAN, "%s is damaged: its directory is not where it must be", path);
-    if (first->mode & ~0777U || (file->st_mode & 022 & ~first->mode))
-        return ring_error(-EPERM, "%s lets more users write (mode %04o) than its creator asked for (%04o): somebody "
-                                  "changed it; set it back with chmod, or make the segment anew", path,
-                          (unsigned)file->st_mode & 07777, first->mode);
-    return 0;
-}
-
-static int open_file(const char *path)
-{
-    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd >= 0)
-        return fd;
-    switch (errno) {
-    case ENOENT:
-        return ring_error(-ENOENT, "there is no segment %s: create it first, or give attach a time limit to wait for it",
-                          path);
-    case ELOOP:
-        return ring_error(-ELOOP, "%s is a symbolic link: a segment is not", path);
-    case EISDIR:
-    case ENXIO:
-        return ring_error(-EPROTO, "%s is no regular file, so no segment", path);
-    case EACCES:
-    case EPERM:
-        return ring_error(-EACCES, "this user may not read and write %s: its owner decides, with 'ringctl create --mode'",
-                          path);
-    default:
-        return ring_error(-errno, "cannot open %s (%s)", path, strerror(errno));
-    }
-}
-
-/* Opens and validates; returns the descriptor and the copy of the first page. */
-static int open_checked(const char *path, unsigned flags, struct ring_layout_segment *first)
-{
-    int fd = open_file(path);
-    if (fd < 0)
-        return fd;
-    struct stat file;
-    int code = check_file(fd, path, flags, &file);
-    if (!code && pread(fd, first, sizeof *first, 0) != (ssize_t)sizeof *first)
-        code = ring_error(-EPROTO, "%s is too short to be a segment", path);
-    if (!code)
-        code = check_layout(first, &file, path);
-    if (!code)
-        return fd;
-    close(fd);
-    return code;
-}
-
 static int attach_once(struct ring_segment **segment, const char *path, const struct ring_segment_options *options)
 {
     struct ring_layout_segment first;
-    int fd = open_checked(path, options->flags, &first);
+    int fd = ring_segment_open_checked(path, options->flags, &first);
     if (fd < 0)
         return fd;
     struct ring_segment *made = NULL;
@@ -448,7 +347,7 @@ int ring_segment_unlink(const char *name)
     int code = path_of(name, path);
     if (code)
         return code;
-    int fd = open_file(path);
+    int fd = ring_segment_open_file(path);
     if (fd < 0)
         return fd;
     uint64_t magic = 0;

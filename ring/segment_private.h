@@ -24,6 +24,15 @@ RING_PRIVATE int ring_segment_usable(const struct ring_segment *segment);
 RING_PRIVATE void ring_segment_hold(struct ring_segment *segment);
 RING_PRIVATE void ring_segment_drop(struct ring_segment *segment);
 
+/* `value` up to a multiple of `to`; where the arena begins behind a directory of so many entries. */
+RING_PRIVATE uint64_t ring_segment_round_up(uint64_t value, uint64_t to);
+RING_PRIVATE uint64_t ring_segment_arena(unsigned entries);
+
+/* Opens a segment's file, with a sentence for every reason why not; the second also validates file and first page, and
+ * returns a copy of that page. A descriptor, or a negative errno. */
+RING_PRIVATE int ring_segment_open_file(const char *path);
+RING_PRIVATE int ring_segment_open_checked(const char *path, unsigned flags, struct ring_layout_segment *first);
+
 /* Name and start time (clock ticks after boot) of this process, for people to read. */
 RING_PRIVATE void ring_segment_describe_self(char command[RING_LAYOUT_COMMAND], uint64_t *started);
 

@@ -17,7 +17,8 @@
  *
  * The consumer publishes head each publish_bytes, when it finds the ring empty, before it sleeps, and when it closes. Its
  * successor after a death starts at head, so it may see again what lay before
- * max(head + publish_bytes, head_peeked): those messages carry RING_REDELIVERED.
+ * max(head + publish_bytes, head_peeked): those messages carry RING_REDELIVERED, for it and for whoever comes after it
+ * (head_doubt).
  *
  * SAFETY against a peer that writes rubbish: each shared word is loaded once; lengths are bounded by the max_message of
  * our own copy, positions are masked, head is accepted only between its last value and our position.

@@ -81,7 +81,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     uint64_t limit;      /* the next record must end here at the latest, unless `head` has moved on */
     size_t max_message;
     RING_ATOMIC(uint32_t) *consumer_asleep;
-    uint64_t reserved;     /* bytes of the open reservation's record, 0: none */
+    uint64_t reserved;     /* length of the open reservation plus 1, 0: none */
     uint64_t usual_limit;  /* limit, kept aside while a reservation is open */
     struct ring_layout_spsc *control;
     uint64_t capacity;
@@ -238,8 +238,9 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
 RING_INLINE int ring_spsc_reserve(struct ring_spsc_producer *producer, size_t length, void **message,
                                   int64_t timeout_ns)
 {
+    *message = NULL;
     if (RING_UNLIKELY(length > producer->max_message))
-        return ring_spsc_refuse_length(producer, message, length);
+        return ring_spsc_refuse_length(producer, NULL, length);
     uint64_t stride = ring_spsc_stride(length);
     uint64_t position = producer->position;
     if (RING_UNLIKELY(producer->limit - position < stride)) {
@@ -247,7 +248,7 @@ RING_INLINE int ring_spsc_reserve(struct ring_spsc_producer *producer, size_t le
         if (refusal)
             return refusal;
     }
-    producer->reserved = stride;
+    producer->reserved = length + 1;
     producer->usual_limit = producer->limit;
     producer->limit = position; /* sends any other verb to make_room(), which refuses it */
     *message = producer->data + (position & producer->mask) + RING_RECORD_HEADER;
@@ -259,7 +260,7 @@ RING_INLINE int ring_spsc_commit(struct ring_spsc_producer *producer, size_t len
 {
     uint64_t stride = ring_spsc_stride(length);
     uint64_t position = producer->position;
-    if (RING_UNLIKELY(stride > producer->reserved || length > producer->max_message))
+    if (RING_UNLIKELY(length >= producer->reserved))
         return -EINVAL;
     producer->limit = producer->usual_limit;
     producer->reserved = 0;

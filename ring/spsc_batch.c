@@ -66,10 +66,10 @@ ssize_t ring_spsc_send_array(struct ring_spsc_producer *producer, const void *me
             return sent ? (ssize_t)sent : (ssize_t)now;
         unsigned char *payload = payload_at(producer);
         uint64_t pace = ring_spsc_pace((uint32_t)length);
-        if (pace == length || now == 1)
+        if (length && (pace == length || now == 1))
             memcpy(payload, from, (size_t)now * length);
         else
-            for (int64_t i = 0; i < now; i++)
+            for (int64_t i = 0; i < now && length; i++)
                 memcpy(payload + (uint64_t)i * pace, from + (size_t)i * length, length);
         publish(producer, length, (uint64_t)now);
         from += (size_t)now * length;
@@ -195,7 +195,7 @@ static ssize_t take_record(struct ring_spsc_consumer *consumer, unsigned char *t
     uint64_t pace = ring_spsc_pace(record.length);
     size_t now = pack.count - pack.taken < count ? pack.count - pack.taken : count;
     payload += pack.taken * pace;
-    if (pace == length)
+    if (length && pace == length)
         memcpy(to, payload, now * length);
     else
         for (size_t i = 0; i < now && length; i++)

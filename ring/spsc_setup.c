@@ -297,14 +297,28 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     return 0;
 }
 
-/* Where a dead consumer may have been: its successor marks what lies before. */
-static uint64_t end_of_doubt(const struct found *found, uint64_t head)
+/* Where those before us may have been who died: what lies before is marked. It is kept in the ring, for a successor that
+ * leaves in good order before it has taken all of it; and it ends with what is in the ring now. */
+static uint64_t end_of_doubt(const struct found *found, uint64_t head, bool died)
 {
-    uint64_t peeked = ring_atomic_load(&found->control->head_peeked, memory_order_relaxed); /* C5; ordered by the lock */
-    uint64_t doubt = found->publish_bytes;
-    if (peeked - head > doubt && peeked - head < found->capacity)
-        doubt = peeked - head;
-    return head + doubt;
+    struct ring_layout_spsc *control = found->control;
+    uint64_t kept = ring_atomic_load(&control->head_doubt, memory_order_relaxed) - head; /* C6: ordered by the lock */
+    uint64_t peeked = ring_atomic_load(&control->head_peeked, memory_order_relaxed) - head; /* C5: ordered by the lock */
+    uint64_t doubt = kept < found->capacity ? kept : 0;
+    if (died) {
+        if (peeked < found->capacity && peeked > doubt)
+            doubt = peeked;
+        if (found->publish_bytes > doubt)
+            doubt = found->publish_bytes;
+    }
+    uint64_t at = head;
+    struct ring_spsc_record record;
+    while (at - head < doubt &&
+           ring_spsc_decode(found->data, found->capacity - 1, found->max_message, at, &record) == 0)
+        at += record.stride;
+    if (at != head)
+        ring_atomic_store(&control->head_doubt, at, memory_order_relaxed);
+    return at;
 }
 
 int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment, const char *ring,
@@ -331,7 +345,7 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
                                              .max_message = (size_t)found.max_message,
                                              .ring_data = found.data,
                                              .ring_mask = found.capacity - 1,
-                                             .redelivered_until = died ? end_of_doubt(&found, head) : head,
+                                             .redelivered_until = end_of_doubt(&found, head, died),
                                              .entry = found.entry,
                                              .segment = segment,
                                              .claim = claim };

@@ -89,7 +89,7 @@ void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) *asleep, bool
     }
     struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
     /* Not FUTEX_PRIVATE: the word lies in shared memory. Every reason to come back is a reason to look again. */
-    syscall(SYS_futex, (void *)asleep, FUTEX_WAIT, 1, &limit, NULL, 0);
+    syscall(SYS_futex, (uintptr_t)asleep, FUTEX_WAIT, 1, &limit, NULL, 0);
 }
 
 void ring_wait_withdraw(RING_ATOMIC(uint32_t) *asleep)
@@ -101,5 +101,5 @@ void ring_wake(RING_ATOMIC(uint32_t) *asleep)
 {
     /* W2: the exchange makes one waker of many; relaxed: the sleeper's next look is an acquire load of the ring itself. */
     if (ring_atomic_exchange(asleep, 0, memory_order_relaxed) != 0)
-        syscall(SYS_futex, (void *)asleep, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+        syscall(SYS_futex, (uintptr_t)asleep, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
