@@ -29,7 +29,10 @@
 
 #include <ring/error.h>
 
-enum { BACK_OFF = 24 }; /* pauses of a consumer that caught up with a stream, see docs/performance.md */
+#ifndef BACK_OFF
+#define BACK_OFF 24
+#endif
+enum { SPIN = 4000 };
 
 int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint64_t max_message, uint64_t position,
                      struct ring_spsc_record *record)
@@ -232,6 +235,17 @@ static int sleep_for_message(struct ring_spsc_consumer *consumer, struct ring_wa
     return code;
 }
 
+/* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is seen
+ * as soon as its line arrives. */
+static int spin_for_message(struct ring_spsc_consumer *consumer)
+{
+    RING_ATOMIC(uint64_t) *header = ring_spsc_header_at(consumer->ring_data, consumer->ring_mask, consumer->position);
+    for (int i = 0; i < SPIN; i++)
+        if (ring_atomic_load(header, memory_order_relaxed) != 0) /* C1 follows in look_for_message */
+            return look_for_message(consumer);
+    return -EAGAIN;
+}
+
 static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
 {
     struct ring_wait wait;
@@ -272,8 +286,10 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
     consumer->streak = 0;
     if (code != -EAGAIN)
         return code;
-    if (timeout_ns != RING_NO_WAIT)
-        return wait_for_message(consumer, timeout_ns);
+    if (timeout_ns != RING_NO_WAIT) {
+        code = spin_for_message(consumer);
+        return code != -EAGAIN ? code : wait_for_message(consumer, timeout_ns);
+    }
     return ring_spsc_role_is_closed(consumer->control, RING_SPSC_PRODUCER) ? reason_for_nothing(consumer) : -EAGAIN;
 }
 

@@ -33,6 +33,11 @@ RING_BEGIN_C
 #define RING_SPSC_MIN_BYTES     ((size_t)4 << 10)
 #define RING_SPSC_MAX_BYTES     ((size_t)1 << 32)
 
+/* Records up to this many bytes have their lines taken ahead of time. */
+#ifndef RING_SPSC_TOUCH_AHEAD
+#define RING_SPSC_TOUCH_AHEAD 2048
+#endif
+
 #define RING_REDELIVERED UINT32_C(1) /* may have been delivered to a consumer that died before */
 
 /* One message in the ring (peek) or to be sent (send_batch, which reads data and length only). */
@@ -79,6 +84,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     uint64_t mask;       /* capacity - 1 */
     uint64_t position;   /* of the next record */
     uint64_t limit;      /* the next record must end here at the latest, unless `head` has moved on */
+    uint64_t touched;    /* lines up to here were written by us after the consumer freed them */
     size_t max_message;
     RING_ATOMIC(uint32_t) *consumer_asleep;
     uint64_t reserved;     /* length of the open reservation plus 1, 0: none */
@@ -195,21 +201,40 @@ RING_INLINE uint64_t ring_spsc_stride(uint64_t length)
     return (length + RING_RECORD_HEADER + 7) & ~UINT64_C(7);
 }
 
-/* P1..P3: makes the record at `position` visible. The zero that ends the ring's records goes first: whoever sees this
- * header sees that zero, or what came to stand there later. */
+/* P0: takes the lines of the record to come away from the consumer's core, which has prefetched them: a prefetch takes a
+ * clean line, but leaves a dirty one alone. What is written does not matter, the space is free. Relaxed: nobody reads it
+ * before a later P2. */
+RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint64_t next, uint64_t stride)
+{
+    uint64_t touched = producer->touched;
+    if (RING_UNLIKELY((int64_t)(touched - next) < 0))
+        touched = (next + RING_CACHE_LINE - 1) & ~(uint64_t)(RING_CACHE_LINE - 1);
+    while (touched - next < stride + RING_CACHE_LINE &&
+           (int64_t)(producer->limit - touched) >= 0) {
+        ring_atomic_store(ring_spsc_header_at(producer->data, producer->mask, touched), 0, memory_order_relaxed);
+        touched += RING_CACHE_LINE;
+    }
+    producer->touched = touched;
+}
+
+/* P1..P3: makes the record at `position` visible, after the zero that ends the ring's records: whoever sees this header
+ * sees that zero, or what came to stand there later. */
 RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t position, uint64_t header,
                                    uint64_t stride)
 {
     unsigned char *data = producer->data;
     uint64_t mask = producer->mask;
+    uint64_t next = position + stride;
     /* P1: relaxed, ordered by P2; read by C1. */
-    ring_atomic_store(ring_spsc_header_at(data, mask, position + stride), 0, memory_order_relaxed);
-    /* P2: release, pairs with C1: payload and P1 come before. */
+    ring_atomic_store(ring_spsc_header_at(data, mask, next), 0, memory_order_relaxed);
+    /* P2: release, pairs with C1: payload and zero come before. */
     ring_atomic_store(ring_spsc_header_at(data, mask, position), header, memory_order_release);
     ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
     /* P3: relaxed is enough: a sleeper that we miss here sees P2, see wait.h. */
     if (RING_UNLIKELY(ring_atomic_load(producer->consumer_asleep, memory_order_relaxed) != 0))
         ring_wake(producer->consumer_asleep);
+    if (stride <= RING_SPSC_TOUCH_AHEAD)
+        ring_spsc_touch_ahead(producer, next, stride);
 }
 
 /* Copies a message into the ring. 0; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: full; -EMSGSIZE: longer than max_message,
@@ -228,7 +253,7 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
     }
     producer->position = position + stride;
     if (length)
-        memcpy(producer->data + (position & producer->mask) + RING_RECORD_HEADER, message, length);
+        ring_copy(producer->data + (position & producer->mask) + RING_RECORD_HEADER, message, length);
     ring_spsc_publish(producer, position, RING_RECORD_ONE | length, stride);
     return 0;
 }
@@ -345,9 +370,9 @@ RING_INLINE ssize_t ring_spsc_recv(struct ring_spsc_consumer *consumer, void *bu
     uint64_t position = consumer->position;
     const unsigned char *message = consumer->data + (position & consumer->mask) + RING_RECORD_HEADER;
     if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
-        memcpy(buffer, message, size); /* a few moves */
+        ring_copy(buffer, message, size);
     else if (length)
-        memcpy(buffer, message, length);
+        ring_copy(buffer, message, length);
     ring_spsc_consumed(consumer, position + stride);
     return (ssize_t)length;
 }
@@ -423,7 +448,7 @@ RING_INLINE int ring_spsc_recv_exactly(struct ring_spsc_consumer *consumer, void
                                        memory_order_acquire);
     if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || length > consumer->max_message))
         return (int)ring_spsc_recv_array(consumer, message, length, 1, timeout_ns);
-    memcpy(message, record + RING_RECORD_HEADER, length);
+    ring_copy(message, record + RING_RECORD_HEADER, length);
     ring_spsc_consumed(consumer, position + ring_spsc_stride(length));
     return 1;
 }

@@ -285,6 +285,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     *producer = (struct ring_spsc_producer){ .data = found.data,
                                              .mask = found.capacity - 1,
                                              .position = end,
+                                             .touched = end,
                                              .limit = head + found.capacity - RING_RECORD_HEADER,
                                              .max_message = (size_t)found.max_message,
                                              .consumer_asleep = &found.control->consumer_asleep,

@@ -19,7 +19,7 @@
 
 #include <ring/clock.h>
 
-enum { LOOKS_WITHOUT_PAUSE = 4000, LOOKS_PER_CLOCK = 64 };
+enum { LOOKS_PER_CLOCK = 64 };
 
 /* Spinning is only of use where the other side can run meanwhile. */
 static int64_t spin_budget_ns(void)
@@ -46,10 +46,8 @@ void ring_wait_begin(struct ring_wait *wait, int64_t timeout_ns)
 
 enum ring_wait_next ring_wait_pause(struct ring_wait *wait)
 {
-    if (++wait->looks < LOOKS_WITHOUT_PAUSE) /* some microseconds: an answer on its way is not met with a late pause */
-        return RING_WAIT_LOOK;
     ring_cpu_relax();
-    if (wait->looks % LOOKS_PER_CLOCK)
+    if (++wait->looks % LOOKS_PER_CLOCK)
         return RING_WAIT_LOOK;
     int64_t now = ring_clock_monotonic();
     if (now >= wait->deadline_ns)
