@@ -26,7 +26,8 @@ PEER_CONSTANT BENCH_INLINE size_t peer_elements(size_t ring_bytes, size_t bytes)
 #ifdef __cplusplus
 #include "typed.h"
 
-/* For queues whose capacity is a parameter of their type. */
+/* For queues whose capacity is a parameter of their type. The template's name must be no other file's: gcc gives
+ * typed<Queue> one body for the whole program, even when Queue is in an unnamed namespace. */
 template <template <size_t> class Queue> struct fixed : typed<Queue> {
     static const char *refuse(const bench_options *options)
     {

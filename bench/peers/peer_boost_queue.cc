@@ -25,7 +25,6 @@ template <size_t Bytes> struct BoostQueue {
         return queue.pop(message);
     }
 };
-
 using peer = fixed<BoostQueue>;
 PEER_CALLS(boost_queue, peer)
 #define TRANSPORT boost_queue

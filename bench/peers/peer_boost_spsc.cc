@@ -30,7 +30,6 @@ template <size_t Bytes> struct BoostSpsc {
         return queue.pop(messages, count);
     }
 };
-
 using peer = fixed<BoostSpsc>;
 PEER_CALLS(boost_spsc, peer)
 PEER_BATCH_CALLS(boost_spsc, peer)

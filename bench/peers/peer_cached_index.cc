@@ -50,7 +50,6 @@ template <size_t Bytes> class CachedIndex
         return true;
     }
 };
-
 using peer = fixed<CachedIndex>;
 PEER_CALLS(cached_index, peer)
 #define TRANSPORT cached_index

@@ -33,7 +33,6 @@ template <size_t Bytes> struct Concurrent {
         return queue.try_dequeue_bulk_from_producer(token, messages, count);
     }
 };
-
 using peer = typed<Concurrent>;
 PEER_CALLS(concurrent, peer)
 PEER_BATCH_CALLS(concurrent, peer)

@@ -24,7 +24,6 @@ template <template <typename> class Queue> struct Moodycamel {
         }
     };
 };
-
 template <typename Element> using Blocks = moodycamel::ReaderWriterQueue<Element>;
 template <typename Element> using Circle = moodycamel::BlockingReaderWriterCircularBuffer<Element>;
 
