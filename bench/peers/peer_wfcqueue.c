@@ -55,7 +55,7 @@ BENCH_INLINE int wfc_take(struct wfc_list *list, void *message, size_t bytes)
     struct cds_wfcq_node *found = __cds_wfcq_dequeue_nonblocking(&list->head, &list->tail);
     if (!found || found == CDS_WFCQ_WOULDBLOCK)
         return -EAGAIN;
-    struct wfc_node *node = caa_container_of(found, struct wfc_node, node);
+    struct wfc_node *node = (void *)found; /* its first member: caa_container_of() casts a const away */
     memcpy(message, node->message, bytes);
     atomic_store_explicit(&node->used, 0, memory_order_release);
     return 0;
