@@ -5,6 +5,7 @@ processors of a virtual machine are lent, shared with other tenants' threads, an
 """
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -14,8 +15,8 @@ import verdict
 SPREAD = 1.3  # mean over median of the windows, from here on: disturbed
 CORE = 1.1    # the halves of a pair had cores that differ more in speed: not comparable
 FLOOR = 1.2   # the same for the ping-pong between the two cores
-BLOCK = 8     # pairs between which others may take the lock
-SLOWEST_RUN = 60 # seconds; a run takes half a second
+TURN = 20     # seconds after which others may take the lock
+SLOWEST_RUN = 60 # seconds; a run takes a fifth of one
 
 
 def default_cpus():
@@ -47,6 +48,10 @@ def quiet_between(old, new):
     return like([half[name] for half in (old, new) for name in ("floor before", "floor after")], FLOOR)
 
 
+def is_alone(cell):
+    return cell.endswith(" alone")
+
+
 def is_sensor(cell):
     return cell.startswith(("core ", "floor "))
 
@@ -57,41 +62,51 @@ class Comparison:
     def __init__(self, old_program, new_program, rounds, seconds, cpus=None, lock=None):
         self.programs = old_program, new_program
         self.cpus = cpus or default_cpus()
+        self.rounds = rounds
         self.pairs = 0
-        self.ratios = {} # cell: [speed of new over speed of old]
+        self.tried = {}  # cell: pairs measured
+        self.ratios = {} # cell: [speed of new over speed of old], of the quiet pairs
         self.times = {}  # cell: [(ns of old, ns of new)]
-        end = time.monotonic() + seconds
-        while self.fewest() < rounds and time.monotonic() < end:
+        spent = 0 # without waiting for the lock
+        while self.lacking() and spent < seconds:
             with build.locked(lock, exclusive=True):
-                for _ in range(BLOCK):
-                    if self.fewest() < rounds and time.monotonic() < end:
-                        self.measure_pair()
+                start = time.monotonic()
+                while self.lacking() and time.monotonic() - start < min(TURN, seconds - spent):
+                    self.measure_pair()
+                spent += time.monotonic() - start
 
-    def fewest(self):
-        return min(map(len, self.ratios.values())) if self.ratios else 0
+    def lacking(self):
+        """Cells that want more pairs; before the first pair they are not known."""
+        return [cell for cell, ratios in self.ratios.items() if len(ratios) < self.rounds] if self.ratios else [None]
 
     def measure_pair(self):
+        # With one processor only what one thread does alone is measured, in a tenth of the time.
+        alone = all(cell and is_alone(cell) for cell in self.lacking())
         order = (0, 1) if self.pairs % 2 == 0 else (1, 0)
         halves = [None, None]
         for which in order:
-            halves[which] = run_timing(self.programs[which], self.cpus)
+            halves[which] = run_timing(self.programs[which], self.cpus[:1] if alone else self.cpus)
         self.pairs += 1
         old, new = halves
         for cell in old:
             if is_sensor(cell):
                 continue
             ratios, times = self.ratios.setdefault(cell, []), self.times.setdefault(cell, [])
-            if quiet_alone(old, new, cell) if cell.endswith("alone") else quiet_between(old, new):
+            self.tried[cell] = self.tried.get(cell, 0) + 1
+            if quiet_alone(old, new, cell) if is_alone(cell) else quiet_between(old, new):
                 ratios.append(old[cell]["ns"] / new[cell]["ns"])
                 times.append((old[cell]["ns"], new[cell]["ns"]))
+
+    def verdict(self, cell):
+        return verdict.Verdict(self.ratios.get(cell, []))
 
     def judge(self, old_name="before", new_name="now"):
         """Prints the table; returns (regressions, cells judged, cells)."""
         regressions, judged = [], 0
         print(f"{'cell':<20}{'pairs':>8}{old_name:>11}{new_name:>11}{'speed':>8}  {'99 % interval':<15}{'p':>8}")
-        for cell, ratios in self.ratios.items():
-            found = verdict.Verdict(ratios)
-            pairs = f"{found.pairs}/{self.pairs}"
+        for cell in self.ratios:
+            found = self.verdict(cell)
+            pairs = f"{found.pairs}/{self.tried[cell]}"
             if not found.judged:
                 print(f"{cell:<20}{pairs:>8}  too few quiet pairs: not judged")
                 continue
@@ -122,6 +137,14 @@ def same_library(commit):
     return done.returncode == 0 and not untracked
 
 
+def accepted(commit):
+    """{cell: reason} of what the commits since then say is slower on purpose: 'Slower-on-purpose: CELL, CELL: reason'."""
+    messages = (build.git("log", "--format=%B", f"{commit}..HEAD") or b"").decode(errors="replace")
+    return {cell.strip(): reason.strip()
+            for cells, reason in re.findall(r"^Slower-on-purpose: ([^:\n]+): *(\S.*)$", messages, re.MULTILINE)
+            for cell in cells.split(",")}
+
+
 def gate(base, rounds, seconds, cpus=None, lock=None):
     """The exit code."""
     commit = build.commit_of(base)
@@ -143,11 +166,16 @@ def gate(base, rounds, seconds, cpus=None, lock=None):
         comparison = Comparison(old, new, rounds, seconds, cpus, lock)
     print(f"The working tree against {commit[:12]}, speed new over old, {comparison.pairs} pairs of runs:")
     regressions, judged, cells = comparison.judge()
+    reasons = accepted(commit)
+    for cell in [cell for cell in regressions if cell in reasons]:
+        print(f"NOTE: {cell} is slower on purpose: {reasons[cell]}")
+        regressions.remove(cell)
     if regressions:
-        print(f"FAILED: certainly more than {1 - verdict.LIMIT:.0%} slower: {', '.join(regressions)}.")
+        print(f"FAILED: certainly more than {1 - verdict.LIMIT:.0%} slower: {', '.join(regressions)}.\nIf that is the price of "
+              "something better, a commit message says so: 'Slower-on-purpose: CELL, CELL: what it buys'.")
         return 1
     if judged < cells:
         print(f"NOTE: machine not quiet: timing not judged in {cells - judged} of {cells} cells.")
     if judged:
-        print(f"PASSED: no cell is certainly more than {1 - verdict.LIMIT:.0%} slower.")
+        print(f"PASSED: no {'other ' if reasons else ''}cell is certainly more than {1 - verdict.LIMIT:.0%} slower.")
     return 0

@@ -92,9 +92,13 @@ def judge(counts, baseline):
     return worse
 
 
+def install():
+    build.install("gcc", "libc6-dev", "meson", "ninja-build", "pkg-config", "git", "valgrind")
+
+
 def gate(renewing, lock=None):
     """The exit code."""
-    build.install("gcc", "libc6-dev", "meson", "ninja-build", "pkg-config", "valgrind")
+    install()
     with build.temporary_folder() as name:
         folder = build.Path(name)
         tree = build.copy_working_tree(folder / "now")
