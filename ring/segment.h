@@ -30,7 +30,7 @@ enum ring_segment_flags {
     RING_DUMP = 16,     /* include the segment in core dumps */
 };
 
-#define RING_SEGMENT_DEFAULT_BYTES ((size_t)4 << 20)
+#define RING_SEGMENT_DEFAULT_BYTES ((size_t)6 << 20) /* two default rings, and under the usual RLIMIT_MEMLOCK of 8 MiB */
 #define RING_SEGMENT_MIN_BYTES     ((size_t)32 << 10)
 #define RING_SEGMENT_MAX_BYTES     ((size_t)1 << 42)
 #define RING_SEGMENT_DEFAULT_RINGS 64

@@ -29,10 +29,12 @@
 
 #include <ring/error.h>
 
-#ifndef BACK_OFF
-#define BACK_OFF 24
-#endif
-enum { SPIN = 4000 };
+enum {
+    BACK_OFF = 24, /* pauses: about a microsecond on x86 */
+    SPIN = 4000,   /* loads before the first pause of a wait: some microseconds */
+    TRIAL_FIRST = 16,
+    TRIAL_LAST = 65536,
+};
 
 int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint64_t max_message, uint64_t position,
                      struct ring_spsc_record *record)
@@ -269,6 +271,27 @@ static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout
     }
 }
 
+/* Caught up with a stream, each look takes the line away from the producer that is writing it; leaving it alone for a
+ * microsecond doubles the throughput. In a ping-pong the same pause would be felt in each message. So: back off when more
+ * than one message came since the ring was last empty; else try it now and then, more and more seldom, since a consumer
+ * that keeps step with a stream sees no more than one message at a time until it backs off once. */
+static bool should_back_off(struct ring_spsc_consumer *consumer)
+{
+    bool stream = consumer->streak > 1;
+    consumer->streak = 0;
+    if (stream) {
+        consumer->trial_after = TRIAL_FIRST;
+        consumer->lonely = 0;
+        return true;
+    }
+    if (++consumer->lonely < consumer->trial_after)
+        return false;
+    consumer->lonely = 0;
+    if (consumer->trial_after < TRIAL_LAST)
+        consumer->trial_after *= 2;
+    return true;
+}
+
 int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
 {
     if (consumer->fault)
@@ -277,15 +300,13 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
     if (code != -EAGAIN)
         return code;
     ring_spsc_publish_head(consumer);
-    if (consumer->streak > 1) {
-        /* Caught up with a stream: each look now would take the line away from the producer that is writing it. */
+    if (should_back_off(consumer)) {
         for (int i = 0; i < BACK_OFF; i++)
             ring_cpu_relax();
         code = look_for_message(consumer);
+        if (code != -EAGAIN)
+            return code;
     }
-    consumer->streak = 0;
-    if (code != -EAGAIN)
-        return code;
     if (timeout_ns != RING_NO_WAIT) {
         code = spin_for_message(consumer);
         return code != -EAGAIN ? code : wait_for_message(consumer, timeout_ns);

@@ -29,7 +29,7 @@
 
 RING_BEGIN_C
 
-#define RING_SPSC_DEFAULT_BYTES ((size_t)512 << 10) /* stays in a core's own cache: see docs/performance.md */
+#define RING_SPSC_DEFAULT_BYTES ((size_t)2 << 20) /* twice a core's own cache, well inside the shared one: see docs/performance.md */
 #define RING_SPSC_MIN_BYTES     ((size_t)4 << 10)
 #define RING_SPSC_MAX_BYTES     ((size_t)1 << 32)
 
@@ -37,6 +37,8 @@ RING_BEGIN_C
 #ifndef RING_SPSC_TOUCH_AHEAD
 #define RING_SPSC_TOUCH_AHEAD 2048
 #endif
+/* Further ahead their lines are asked for, so that several are under way at a time. */
+#define RING_SPSC_FETCH_AHEAD 1024
 
 #define RING_REDELIVERED UINT32_C(1) /* may have been delivered to a consumer that died before */
 
@@ -120,6 +122,8 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     struct ring_spsc_pack peeked_pack; /* within which pack, */
     uint32_t peeked_count;    /* and how many they are */
     uint32_t streak;          /* messages since the ring was last found empty */
+    uint32_t lonely;          /* how often in a row that was one at most, since the last trial of backing off */
+    uint32_t trial_after;     /* the number of those after which backing off is tried */
     uint32_t last_flags;      /* of the message last received: 0 or RING_REDELIVERED */
     struct ring_spsc_pack pack;
     unsigned char *ring_data; /* what `data` is on the hot path */
@@ -207,11 +211,13 @@ RING_INLINE uint64_t ring_spsc_stride(uint64_t length)
 RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint64_t next, uint64_t stride)
 {
     uint64_t touched = producer->touched;
+    if (RING_LIKELY((int64_t)(touched - next) >= (int64_t)(stride + RING_CACHE_LINE)))
+        return;
     if (RING_UNLIKELY((int64_t)(touched - next) < 0))
         touched = (next + RING_CACHE_LINE - 1) & ~(uint64_t)(RING_CACHE_LINE - 1);
-    while (touched - next < stride + RING_CACHE_LINE &&
-           (int64_t)(producer->limit - touched) >= 0) {
+    while (touched - next < stride + RING_CACHE_LINE && (int64_t)(producer->limit - touched) >= 0) {
         ring_atomic_store(ring_spsc_header_at(producer->data, producer->mask, touched), 0, memory_order_relaxed);
+        ring_prefetch_for_write(ring_spsc_header_at(producer->data, producer->mask, touched + RING_SPSC_FETCH_AHEAD));
         touched += RING_CACHE_LINE;
     }
     producer->touched = touched;
@@ -253,7 +259,7 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
     }
     producer->position = position + stride;
     if (length)
-        ring_copy(producer->data + (position & producer->mask) + RING_RECORD_HEADER, message, length);
+        ring_copy_in(producer->data + (position & producer->mask) + RING_RECORD_HEADER, message, length);
     ring_spsc_publish(producer, position, RING_RECORD_ONE | length, stride);
     return 0;
 }

@@ -344,6 +344,7 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
                                              .publish_bytes = found.publish_bytes,
                                              .control = found.control,
                                              .max_message = (size_t)found.max_message,
+                                             .trial_after = 1,
                                              .ring_data = found.data,
                                              .ring_mask = found.capacity - 1,
                                              .redelivered_until = end_of_doubt(&found, head, died),
