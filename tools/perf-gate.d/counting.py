@@ -19,8 +19,8 @@ def count(tree, libraries, folder, lock=None):
     folder.mkdir()
     with build.locked(lock, exclusive=False):
         copy = folder / "memcpy.o"
-        build.run([build.compiler(), *build.PROGRAM_FLAGS, "-fno-tree-loop-distribute-patterns", "-c",
-                   build.HERE / "memcpy.c", "-o", copy], "the build of memcpy.c")
+        build.run([build.compiler(), *build.PROGRAM_FLAGS, "-c", build.HERE / "memcpy.c", "-o", copy],
+                  "the build of memcpy.c")
         program = build.build_program(tree, libraries, "calls.c", folder / "calls", copy)
         dump = folder / "callgrind"
         said = build.run(["valgrind", "--tool=callgrind", "--collect-atstart=no", f"--callgrind-out-file={dump}",
@@ -119,8 +119,8 @@ def gate(renewing, lock=None):
         return 0
     worse = judge(counts, baseline)
     if worse:
-        print(f"FAILED: {len(worse)} of {len(counts)} calls take at least {RISE - 1:.0%} more instructions than the "
+        print(f"FAILED: {len(worse)} of {len(counts)} calls take at least 1 % more instructions than the "
               f"baseline. If that is worth it: {RENEW}, and say why in the commit.")
         return 1
-    print(f"PASSED: none of {len(counts)} calls takes {RISE - 1:.0%} more instructions than the baseline.")
+    print(f"PASSED: none of {len(counts)} calls takes 1 % more instructions than the baseline.")
     return 0
