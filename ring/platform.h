@@ -68,6 +68,21 @@ RING_INLINE void ring_cpu_relax(void)
 #endif
 }
 
+/* The gap between two polls of a line that another core will write. Polls without a gap run ahead speculatively; when the
+ * line is taken away all of them are thrown away, with what follows, since loads must not overtake each other. So: one
+ * load under way at a time, and some cycles between; pause is too long for that, at 40 to 140 cycles. Measured against
+ * other gaps in docs/performance.md. */
+RING_INLINE void ring_cpu_poll_gap(void)
+{
+#if defined(__x86_64__)
+    __asm__ __volatile__("lfence\n\tlfence\n\tlfence\n\tlfence" ::: "memory");
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb" ::: "memory");
+#else
+    ring_cpu_relax();
+#endif
+}
+
 /* Asks for the line of `address` in a state that can be written. A hint: any address is allowed, nothing faults.
  * Not __builtin_prefetch on x86: without -mprfchw gcc makes a prefetch for reading of it, which fetches the line shared,
  * and the store has to ask a second time. */

@@ -31,7 +31,7 @@
 
 enum {
     BACK_OFF = 24, /* pauses: about a microsecond on x86 */
-    SPIN = 4000,   /* loads before the first pause of a wait: some microseconds */
+    SPIN = 1000,   /* polls before the first pause of a wait: some ten microseconds */
     TRIAL_FIRST = 16,
     TRIAL_LAST = 65536,
 };
@@ -242,9 +242,15 @@ static int sleep_for_message(struct ring_spsc_consumer *consumer, struct ring_wa
 static int spin_for_message(struct ring_spsc_consumer *consumer)
 {
     RING_ATOMIC(uint64_t) *header = ring_spsc_header_at(consumer->ring_data, consumer->ring_mask, consumer->position);
-    for (int i = 0; i < SPIN; i++)
-        if (ring_atomic_load(header, memory_order_relaxed) != 0) /* C1 follows in look_for_message */
+    for (int i = 0; i < SPIN; i++) {
+        uint64_t word = ring_atomic_load(header, memory_order_relaxed); /* C1 follows: in the hot path, or below */
+        if (RING_UNLIKELY(word != 0)) {
+            if (word - RING_RECORD_ONE <= consumer->max_message && consumer->mask)
+                return 0; /* the hot path reads and checks it again */
             return look_for_message(consumer);
+        }
+        ring_cpu_poll_gap();
+    }
     return -EAGAIN;
 }
 
