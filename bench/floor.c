@@ -5,6 +5,8 @@
  */
 #include <stdatomic.h>
 
+#include <ring/platform.h>
+
 #include "floor.h"
 
 #define LINE_PAGES     16
@@ -35,26 +37,26 @@ BENCH_INLINE _Atomic uint64_t *line_of(void *region, uint64_t number)
     return (_Atomic uint64_t *)(void *)((unsigned char *)region + page * LINE_PAGE + page * 128);
 }
 
-BENCH_INLINE void line_wait(_Atomic uint64_t *line, uint64_t value, bool pause)
+/* How a side waits between two polls. Which is best differs between machines, so the floor is the best of all. */
+enum line_gap { GAP_NONE, GAP_PAUSE, GAP_POLL };
+
+BENCH_INLINE void line_wait(_Atomic uint64_t *line, uint64_t value, enum line_gap gap)
 {
     while (atomic_load_explicit(line, memory_order_acquire) != value)
-        if (pause) {
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#elif defined(__aarch64__)
-            __asm__ __volatile__("yield" ::: "memory");
-#endif
-        }
+        if (gap == GAP_PAUSE)
+            ring_cpu_relax();
+        else if (gap == GAP_POLL)
+            ring_cpu_poll_gap();
 }
 
 /* Only link 0 is used: side 0 has it as `out`, side 1 as `in`. */
-BENCH_INLINE int line_ping_with(struct bench_run *run, uint64_t first, uint64_t count, bool pause)
+BENCH_INLINE int line_ping_with(struct bench_run *run, uint64_t first, uint64_t count, enum line_gap gap)
 {
     for (uint64_t number = first; number < first + count; number++) {
         _Atomic uint64_t *line = line_of(run->out, number);
         uint64_t before = bench_ticks();
         atomic_store_explicit(line, 2 * number + 1, memory_order_release);
-        line_wait(line, 2 * number + 2, pause);
+        line_wait(line, 2 * number + 2, gap);
         uint64_t after = bench_ticks_after();
         if (run->histogram)
             histogram_record(run->histogram, after - before);
@@ -62,55 +64,37 @@ BENCH_INLINE int line_ping_with(struct bench_run *run, uint64_t first, uint64_t 
     return 0;
 }
 
-BENCH_INLINE int line_pong_with(struct bench_run *run, uint64_t first, uint64_t count, bool pause)
+BENCH_INLINE int line_pong_with(struct bench_run *run, uint64_t first, uint64_t count, enum line_gap gap)
 {
     for (uint64_t number = first; number < first + count; number++) {
         _Atomic uint64_t *line = line_of(run->in, number);
-        line_wait(line, 2 * number + 1, pause);
+        line_wait(line, 2 * number + 1, gap);
         atomic_store_explicit(line, 2 * number + 2, memory_order_release);
     }
     return 0;
 }
 
-static int line_ping(struct bench_run *run, uint64_t first, uint64_t count)
-{
-    return line_ping_with(run, first, count, false);
-}
+/* The loops of one way of waiting, and the contestant that has them. */
+#define LINE_WAY(suffix, gap, title)                                                                                   \
+    static int line_ping##suffix(struct bench_run *run, uint64_t first, uint64_t count)                                \
+    {                                                                                                                  \
+        return line_ping_with(run, first, count, gap);                                                                 \
+    }                                                                                                                  \
+    static int line_pong##suffix(struct bench_run *run, uint64_t first, uint64_t count)                                \
+    {                                                                                                                  \
+        return line_pong_with(run, first, count, gap);                                                                 \
+    }                                                                                                                  \
+    static const struct transport_loops line_loops##suffix = { .ping = line_ping##suffix, .pong = line_pong##suffix }; \
+    const struct transport floor_line##suffix = {                                                                      \
+        .name = title,                                                                                                 \
+        .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES,                                                          \
+        .region_bytes = line_region_bytes,                                                                             \
+        .create = raw_create,                                                                                          \
+        .open_producer = line_open,                                                                                    \
+        .open_consumer = line_open,                                                                                    \
+        .loops = &line_loops##suffix,                                                                                  \
+    }
 
-static int line_pong(struct bench_run *run, uint64_t first, uint64_t count)
-{
-    return line_pong_with(run, first, count, false);
-}
-
-static int line_ping_paused(struct bench_run *run, uint64_t first, uint64_t count)
-{
-    return line_ping_with(run, first, count, true);
-}
-
-static int line_pong_paused(struct bench_run *run, uint64_t first, uint64_t count)
-{
-    return line_pong_with(run, first, count, true);
-}
-
-static const struct transport_loops line_loops = { .ping = line_ping, .pong = line_pong };
-static const struct transport_loops line_loops_paused = { .ping = line_ping_paused, .pong = line_pong_paused };
-
-const struct transport floor_line = {
-    .name = "raw cache line",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES,
-    .region_bytes = line_region_bytes,
-    .create = raw_create,
-    .open_producer = line_open,
-    .open_consumer = line_open,
-    .loops = &line_loops,
-};
-
-const struct transport floor_line_paused = {
-    .name = "raw cache line with pause",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES,
-    .region_bytes = line_region_bytes,
-    .create = raw_create,
-    .open_producer = line_open,
-    .open_consumer = line_open,
-    .loops = &line_loops_paused,
-};
+LINE_WAY(, GAP_NONE, "raw cache line");
+LINE_WAY(_paused, GAP_PAUSE, "raw cache line with pause");
+LINE_WAY(_gapped, GAP_POLL, "raw cache line with poll gap");
