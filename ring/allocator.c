@@ -91,8 +91,10 @@ int ring_directory_find(const struct ring_segment *segment, const char *name, en
         return 0;
     }
     return code ? code
-                : ring_error(-ENOENT, "there is no ring '%s' in segment %s: create it with ring_spsc_create() or 'ringctl "
-                                      "create', see 'ringctl info'", name, segment->name);
+                : ring_error(-ENOENT,
+                             "there is no ring '%s' in segment %s: create it with ring_spsc_create() or 'ringctl "
+                             "create', see 'ringctl info'",
+                             name, segment->name);
 }
 
 /* First free byte behind all rings, and first free entry (the number of entries when there is none). */
@@ -127,13 +129,17 @@ static int make_locked(struct ring_segment *segment, const char *name, enum ring
     if (code)
         return code;
     if (index == segment->constants.directory_entries)
-        return ring_error(-ENOSPC, "the directory of %s has %u places and all are taken: create the segment with more "
-                                   "(.rings)", segment->name, index);
+        return ring_error(-ENOSPC,
+                          "the directory of %s has %u places and all are taken: create the segment with more "
+                          "(.rings)",
+                          segment->name, index);
     uint64_t left = segment->constants.bytes - offset;
     if (place->bytes > left)
-        return ring_error(-ENOSPC, "ring '%s' needs %llu bytes, %s has %llu left: create the segment with .bytes of at "
-                                   "least %llu, or the ring smaller", name, (unsigned long long)place->bytes,
-                          segment->name, (unsigned long long)left, (unsigned long long)(offset + place->bytes));
+        return ring_error(-ENOSPC,
+                          "ring '%s' needs %llu bytes, %s has %llu left: create the segment with .bytes of at "
+                          "least %llu, or the ring smaller",
+                          name, (unsigned long long)place->bytes, segment->name, (unsigned long long)left,
+                          (unsigned long long)(offset + place->bytes));
     unsigned char *address = segment->memory.address + offset;
     memset(address, 0, place->control_bytes);
     place->fill(address, place->options);

@@ -16,6 +16,10 @@
  *   -ENAMETOOLONG  a name longer than its limit
  *   -ENOSPC      no room: in /dev/shm, in the segment, or in its directory
  *   -ENOMEM      the kernel refused memory or locking it
+ *   -EMFILE, -ENFILE  no descriptor is free
+ *   -EACCES      this user may not open the segment
+ *   -ELOOP       the name is a symbolic link
+ *   -ECHILD      the handle was opened before fork, by the parent
  *   -EPERM       the file belongs to somebody else, or its mode lets others write
  *   -EPROTO      not a segment of this library
  *   -EPROTONOSUPPORT  a segment of another version, byte order, or with features unknown here

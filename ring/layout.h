@@ -10,7 +10,7 @@
  *  arena  +-----------------------------+  page aligned
  *         | ring_layout_spsc   4096     |  one ring: control page,
  *         | data          capacity      |    records, the last of a lap running on into
- *         | overhang  >= max_message+8  |    the overhang: every message is one piece
+ *         | overhang   >= max_message   |    the overhang: every message is one piece
  *         +-----------------------------+  page aligned; next ring
  *         | free                        |
  *  bytes  +-----------------------------+
@@ -26,12 +26,12 @@
 
 #include <ring/platform.h>
 
-#define RING_LAYOUT_MAGIC      UINT64_C(0x474e49524d485301) /* bytes 01 'S' 'H' 'M' 'R' 'I' 'N' 'G' in memory */
+#define RING_LAYOUT_MAGIC         UINT64_C(0x474e49524d485301) /* bytes 01 'S' 'H' 'M' 'R' 'I' 'N' 'G' in memory */
 #define RING_LAYOUT_MAGIC_FOREIGN UINT64_C(0x0153484d52494e47) /* the same, of a machine of the other byte order */
-#define RING_LAYOUT_VERSION    UINT32_C(1)
-#define RING_LAYOUT_BYTE_ORDER UINT32_C(0x01020304)
-#define RING_LAYOUT_NEEDS      UINT64_C(0) /* incompatible features this code knows: none yet */
-#define RING_LAYOUT_PAGE       4096        /* granule of the layout, whatever the machine's page is */
+#define RING_LAYOUT_VERSION       UINT32_C(1)
+#define RING_LAYOUT_BYTE_ORDER    UINT32_C(0x01020304)
+#define RING_LAYOUT_NEEDS         UINT64_C(0) /* incompatible features this code knows: none yet */
+#define RING_LAYOUT_PAGE          4096        /* granule of the layout, whatever the machine's page is */
 
 #define RING_LAYOUT_COMMAND 16 /* bytes of a command's name, as the kernel keeps it */
 #define RING_LAYOUT_NAME    64 /* bytes of a ring's name with its final zero */
@@ -86,7 +86,7 @@ enum ring_layout_role_state {
 
 /* One side of a ring. Writer: the holder of the role's lock. A death leaves state ATTACHED and a free lock. */
 struct ring_layout_role {
-    /*   0 */ RING_ATOMIC(uint64_t) state; /* tenure number << 8 | enum ring_layout_role_state */
+    /*   0 */ RING_ATOMIC(uint64_t) state;   /* tenure number << 8 | enum ring_layout_role_state */
     /*   8 */ RING_ATOMIC(uint32_t) barrier; /* 1: its process is registered for expedited membarrier */
     /*  12 */ RING_ATOMIC(int32_t) pid;      /* pid, started, command: for people to read */
     /*  16 */ RING_ATOMIC(uint64_t) started; /* clock ticks after boot, as in /proc/PID/stat */
@@ -97,15 +97,16 @@ struct ring_layout_role {
 
 /* Control page of an SPSC ring. Lines are kept apart by who writes them. */
 struct ring_layout_spsc {
-    /*   0 */ uint64_t capacity;    /* bytes of data, a power of two; these four: written before the entry is READY */
-    /*   8 */ uint64_t max_message; /* longest message in bytes */
+    /*   0 */ uint64_t capacity;      /* bytes of data, a power of two; these four: written before the entry is READY */
+    /*   8 */ uint64_t max_message;   /* longest message in bytes */
     /*  16 */ uint64_t publish_bytes; /* the consumer publishes its position when this much was taken since */
     /*  24 */ uint64_t start_position; /* both sides began here */
     /*  32 */ uint8_t reserved0[96];
-    /* 128 */ RING_ATOMIC(uint64_t) head; /* records before it are free. Writer: consumer */
+    /* 128 */ RING_ATOMIC(uint64_t) head;        /* records before it are free. Writer: consumer */
     /* 136 */ RING_ATOMIC(uint64_t) head_taken;  /* messages of the record at head already taken. Writer: consumer */
     /* 144 */ RING_ATOMIC(uint64_t) head_peeked; /* records before it may have been handed out. Writer: consumer */
-    /* 152 */ RING_ATOMIC(uint64_t) head_doubt;  /* records before it may have been seen by one who died. Writer: consumer */
+    /* 152 */ RING_ATOMIC(uint64_t)
+        head_doubt; /* records before it may have been seen by one who died. Writer: consumer */
     /* 160 */ uint8_t reserved1[96];
     /* 256 */ RING_ATOMIC(uint32_t) consumer_asleep; /* 1: wake me. Writer: consumer sets, either clears */
     /* 260 */ uint8_t reserved2[124];

@@ -39,6 +39,9 @@ static int open_again(const struct ring_witness *witness)
         int fd = open(path, flags);
         if (fd >= 0)
             return fd;
+        if (errno == EMFILE || errno == ENFILE)
+            return ring_error(-errno, "no descriptor is free for a proof of life (%s): see 'ulimit -n'",
+                              strerror(errno));
     }
     int fd = witness->path[0] ? open(witness->path, flags | O_NOFOLLOW) : -1;
     if (fd >= 0 && !is_object(witness, fd)) {
@@ -46,8 +49,9 @@ static int open_again(const struct ring_witness *witness)
         fd = -1;
     }
     if (fd < 0)
-        return ring_error(-EBADF, "the segment cannot be opened again: its descriptor was closed by the program, and it "
-                                  "has no name any more (or /proc is not mounted): attach anew");
+        return ring_error(-EBADF,
+                          "the segment cannot be opened again: its descriptor was closed by the program, and it "
+                          "has no name any more (or /proc is not mounted): attach anew");
     return fd;
 }
 
@@ -72,7 +76,8 @@ static int claim_with(struct ring_claim *claim, int fd, int64_t byte)
     if (code == -EAGAIN || code == -EACCES)
         return ring_error(-EBUSY, "it is held by a living process");
     if (code)
-        return ring_error(code, "the kernel refused a lock (%s): the file system must support OFD locks", strerror(-code));
+        return ring_error(code, "the kernel refused a lock (%s): the file system must support OFD locks",
+                          strerror(-code));
     claim->bytes = (size_t)sysconf(_SC_PAGESIZE);
     claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED, fd, 0);
     if (claim->page == MAP_FAILED)

@@ -1,8 +1,8 @@
 /* memory.c - level 3: POSIX shared memory, 2 MiB pages by MADV_COLLAPSE, mlock, guard pages.
  *
  * Order matters: bind to a node before any page exists, reserve all pages (fallocate: a full tmpfs then answers ENOSPC
- * here instead of killing somebody with SIGBUS later), map them, collapse them to 2 MiB pages, lock them. Each step's own
- * answer is checked; MAP_POPULATE and MAP_LOCKED, which hide failures, are not used.
+ * here instead of killing somebody with SIGBUS later), map them, collapse them to 2 MiB pages, lock them. Each step's
+ * own answer is checked; MAP_POPULATE and MAP_LOCKED, which hide failures, are not used.
  */
 #include <ring/memory.h>
 
@@ -34,8 +34,10 @@ int ring_memory_object(size_t bytes, unsigned mode)
 {
     int fd = open(RING_MEMORY_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
-        return ring_error(-errno, "cannot make a file in " RING_MEMORY_DIRECTORY " (%s): is a tmpfs mounted there, and "
-                                  "writable for this user?", strerror(errno));
+        return ring_error(-errno,
+                          "cannot make a file in " RING_MEMORY_DIRECTORY " (%s): is a tmpfs mounted there, and "
+                          "writable for this user?",
+                          strerror(errno));
     if (ftruncate(fd, (off_t)bytes) != 0 || fchmod(fd, (mode_t)mode) != 0) {
         int code = -errno;
         close(fd);
@@ -88,8 +90,9 @@ static int make_huge(struct ring_memory *memory, bool strict)
         memory->huge_error = -errno;
     if (!memory->huge_error || !strict)
         return 0;
-    return ring_error(-EOPNOTSUPP, "RING_STRICT: 2 MiB pages were refused for a segment of %zu bytes (%s): it takes a "
-                                   "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB",
+    return ring_error(-EOPNOTSUPP,
+                      "RING_STRICT: 2 MiB pages were refused for a segment of %zu bytes (%s): it takes a "
+                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB",
                       memory->bytes, strerror(-memory->huge_error));
 }
 
@@ -102,8 +105,9 @@ static int lock_in_memory(struct ring_memory *memory, bool strict)
         return 0;
     struct rlimit limit = { 0, 0 };
     getrlimit(RLIMIT_MEMLOCK, &limit);
-    return ring_error(-ENOMEM, "RING_STRICT: needs %zu KiB locked, RLIMIT_MEMLOCK is %llu KiB (%s): raise it with 'ulimit "
-                               "-l', in /etc/security/limits.conf or by LimitMEMLOCK= of the service",
+    return ring_error(-ENOMEM,
+                      "RING_STRICT: needs %zu KiB locked, RLIMIT_MEMLOCK is %llu KiB (%s): raise it with 'ulimit "
+                      "-l', in /etc/security/limits.conf or by LimitMEMLOCK= of the service",
                       memory->bytes >> 10, (unsigned long long)limit.rlim_cur >> 10, strerror(-memory->lock_error));
 }
 
@@ -120,6 +124,16 @@ static int verify_huge(const struct ring_memory *memory)
                       (unsigned long long)facts.huge_bytes, memory->bytes);
 }
 
+/* Each page now, or ENOSPC now; a signal only interrupts it. */
+static int reserve(int fd, size_t bytes)
+{
+    int result;
+    do
+        result = fallocate(fd, 0, 0, (off_t)bytes);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
 static int populate(struct ring_memory *memory, int fd, const struct ring_memory_wish *wish, bool create)
 {
     int code = 0;
@@ -129,9 +143,10 @@ static int populate(struct ring_memory *memory, int fd, const struct ring_memory
             return code;
         memory->numa_error = code;
     }
-    if (create && fallocate(fd, 0, 0, (off_t)memory->bytes) != 0)
-        return ring_error(-errno, "no room for %zu KiB in " RING_MEMORY_DIRECTORY " (%s): see 'df " RING_MEMORY_DIRECTORY
-                                  "' and 'ringctl ls'; ask for fewer bytes, remove segments, or enlarge the tmpfs",
+    if (create && reserve(fd, memory->bytes) != 0)
+        return ring_error(-errno,
+                          "no room for %zu KiB in " RING_MEMORY_DIRECTORY " (%s): see 'df " RING_MEMORY_DIRECTORY
+                          "' and 'ringctl ls'; ask for fewer bytes, remove segments, or enlarge the tmpfs",
                           memory->bytes >> 10, strerror(errno));
     if (madvise(memory->address, memory->bytes, MADV_DONTFORK) != 0)
         return ring_error(-errno, "the kernel refused MADV_DONTFORK (%s)", strerror(errno));
@@ -191,7 +206,8 @@ static void read_fact(const char *line, struct ring_memory_facts *facts, uint64_
     if (sscanf(line, "Rss: %llu kB", &kib) == 1) {
         *resident = (uint64_t)kib << 10;
         facts->resident_bytes += *resident;
-    } else if (sscanf(line, "ShmemPmdMapped: %llu kB", &kib) == 1 || sscanf(line, "FilePmdMapped: %llu kB", &kib) == 1) {
+    } else if (sscanf(line, "ShmemPmdMapped: %llu kB", &kib) == 1 ||
+               sscanf(line, "FilePmdMapped: %llu kB", &kib) == 1) {
         facts->huge_bytes += (uint64_t)kib << 10;
     } else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " lo")) {
         /* The line "Locked:" is divided by the number of processes that map the page; the flag is not. */

@@ -1,6 +1,7 @@
 /* memory.h - level 3, private: objects of shared memory, their mapping, and the truth about it.
  *
- * A mapping lies between two guard pages, on a 2 MiB boundary, is not inherited by fork and not dumped (unless asked). */
+ * A mapping lies between two guard pages, on a 2 MiB boundary, is not inherited by fork and not dumped (unless asked).
+ */
 #ifndef RING_MEMORY_H
 #define RING_MEMORY_H
 

@@ -18,14 +18,16 @@ int ring_numa_bind(void *address, size_t bytes, int node)
         return ring_error(-EOPNOTSUPP, "node %d was asked for, but this kernel has no NUMA support: leave the node out",
                           node);
     if (node > numa_max_node() || !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node))
-        return ring_error(-EOPNOTSUPP, "there is no NUMA node %d with memory here (highest: %d): see 'numactl --hardware'",
-                          node, numa_max_node());
+        return ring_error(-EOPNOTSUPP,
+                          "there is no NUMA node %d with memory here (highest: %d): see 'numactl --hardware'", node,
+                          numa_max_node());
     struct bitmask *nodes = numa_allocate_nodemask();
     numa_bitmask_setbit(nodes, (unsigned)node);
     long refused = mbind(address, bytes, MPOL_BIND, nodes->maskp, nodes->size + 1, MPOL_MF_MOVE);
     int code = refused ? -errno : 0;
     numa_free_nodemask(nodes);
-    return code ? ring_error(code, "the kernel refused to place the segment on node %d: check the process's cpuset", node)
+    return code ? ring_error(code, "the kernel refused to place the segment on node %d: check the process's cpuset",
+                             node)
                 : 0;
 }
 
@@ -63,8 +65,10 @@ int ring_numa_bind(void *address, size_t bytes, int node)
 {
     (void)address;
     (void)bytes;
-    return ring_error(-EOPNOTSUPP, "node %d was asked for, but shmring was built without libnuma: install libnuma-dev "
-                                   "and build again, or leave the node out", node);
+    return ring_error(-EOPNOTSUPP,
+                      "node %d was asked for, but shmring was built without libnuma: install libnuma-dev "
+                      "and build again, or leave the node out",
+                      node);
 }
 
 int ring_numa_node_of(const void *address, size_t bytes)

@@ -15,8 +15,8 @@
  * errno of mbind. Leaves a sentence. */
 RING_PRIVATE int ring_numa_bind(void *address, size_t bytes, int node);
 
-/* The node that holds all of the mapping's present pages, RING_NUMA_MIXED or RING_NUMA_UNKNOWN. Asks the kernel for each
- * page, up to 4096 of them evenly spread. */
+/* The node that holds all of the mapping's present pages, RING_NUMA_MIXED or RING_NUMA_UNKNOWN. Asks the kernel for
+ * each page, up to 4096 of them evenly spread. */
 RING_PRIVATE int ring_numa_node_of(const void *address, size_t bytes);
 
 #endif

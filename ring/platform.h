@@ -12,13 +12,13 @@
 
 #ifdef __cplusplus
 #include <atomic>
-#define RING_ATOMIC(type)                         std::atomic<type>
-#define ring_atomic_load(object, order)           std::atomic_load_explicit(object, std::order)
-#define ring_atomic_store(object, value, order)   std::atomic_store_explicit(object, value, std::order)
+#define RING_ATOMIC(type)                          std::atomic<type>
+#define ring_atomic_load(object, order)            std::atomic_load_explicit(object, std::order)
+#define ring_atomic_store(object, value, order)    std::atomic_store_explicit(object, value, std::order)
 #define ring_atomic_exchange(object, value, order) std::atomic_exchange_explicit(object, value, std::order)
-#define ring_compiler_barrier()                   std::atomic_signal_fence(std::memory_order_seq_cst)
-#define RING_BEGIN_C                              extern "C" {
-#define RING_END_C                                }
+#define ring_compiler_barrier()                    std::atomic_signal_fence(std::memory_order_seq_cst)
+#define RING_BEGIN_C                               extern "C" {
+#define RING_END_C                                 }
 #else
 #include <stdatomic.h>
 #define RING_ATOMIC(type)                          _Atomic(type)
@@ -45,11 +45,10 @@
 #define RING_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define RING_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-/* Part of the library's interface / hidden inside it / inlined into the caller / never inlined / printf-like. */
+/* Part of the library's interface / hidden inside it / inlined into the caller / printf-like. */
 #define RING_PUBLIC         __attribute__((visibility("default")))
 #define RING_PRIVATE        __attribute__((visibility("hidden")))
 #define RING_INLINE         static inline __attribute__((always_inline, unused))
-#define RING_COLD           __attribute__((noinline, cold))
 #define RING_PRINTF(at, of) __attribute__((format(printf, at, of)))
 #define RING_ALIGNED(bytes) __attribute__((aligned(bytes)))
 
@@ -68,10 +67,10 @@ RING_INLINE void ring_cpu_relax(void)
 #endif
 }
 
-/* The gap between two polls of a line that another core will write. Polls without a gap run ahead speculatively; when the
- * line is taken away all of them are thrown away, with what follows, since loads must not overtake each other. So: one
- * load under way at a time, and some cycles between; pause is too long for that, at 40 to 140 cycles. Measured against
- * other gaps in docs/performance.md. */
+/* The gap between two polls of a line that another core will write. Polls without a gap run ahead speculatively; when
+ * the line is taken away all of them are thrown away, with what follows, since loads must not overtake each other. So:
+ * one load under way at a time, and some cycles between; pause is too long for that, at 40 to 140 cycles. Measured
+ * against other gaps in docs/performance.md. */
 RING_INLINE void ring_cpu_poll_gap(void)
 {
 #if defined(__x86_64__)
@@ -84,8 +83,8 @@ RING_INLINE void ring_cpu_poll_gap(void)
 }
 
 /* Asks for the line of `address` in a state that can be written. A hint: any address is allowed, nothing faults.
- * Not __builtin_prefetch on x86: without -mprfchw gcc makes a prefetch for reading of it, which fetches the line shared,
- * and the store has to ask a second time. */
+ * Not __builtin_prefetch on x86: without -mprfchw gcc makes a prefetch for reading of it, which fetches the line
+ * shared, and the store has to ask a second time. */
 RING_INLINE void ring_prefetch_for_write(const void *address)
 {
 #if defined(__x86_64__)

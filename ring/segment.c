@@ -26,7 +26,8 @@ static int path_of(const char *name, char path[RING_SEGMENT_NAME_MAX + 16])
         return ring_error(-EINVAL, "the segment's name is NULL");
     const char *bare = name[0] == '/' ? name + 1 : name;
     if (bare[0] == '\0' || strchr(bare, '/') || strcmp(bare, ".") == 0 || strcmp(bare, "..") == 0)
-        return ring_error(-EINVAL, "'%.60s' cannot name a segment: it takes a name like /feed, with no other slash", name);
+        return ring_error(-EINVAL, "'%.60s' cannot name a segment: it takes a name like /feed, with no other slash",
+                          name);
     if (strlen(bare) > RING_SEGMENT_NAME_MAX)
         return ring_error(-ENAMETOOLONG, "a segment's name has at most %d characters, this one has %zu",
                           RING_SEGMENT_NAME_MAX, strlen(bare));
@@ -62,8 +63,8 @@ static int check_shape(const struct ring_segment_options *options)
     if (options->numa_node < RING_NODE_ANY)
         return ring_error(-EINVAL, "there is no NUMA node %d", options->numa_node);
     if (ring_segment_arena(options->rings) + RING_LAYOUT_PAGE > options->bytes)
-        return ring_error(-EINVAL, "%u rings need a directory of %llu bytes, more than the segment's %zu", options->rings,
-                          (unsigned long long)ring_segment_arena(options->rings), options->bytes);
+        return ring_error(-EINVAL, "%u rings need a directory of %llu bytes, more than the segment's %zu",
+                          options->rings, (unsigned long long)ring_segment_arena(options->rings), options->bytes);
     return 0;
 }
 

@@ -30,7 +30,8 @@ enum ring_segment_flags {
     RING_DUMP = 16,     /* include the segment in core dumps */
 };
 
-#define RING_SEGMENT_DEFAULT_BYTES ((size_t)6 << 20) /* two default rings, and under the usual RLIMIT_MEMLOCK of 8 MiB */
+#define RING_SEGMENT_DEFAULT_BYTES                                                                                     \
+    ((size_t)6 << 20) /* two default rings, and under the usual RLIMIT_MEMLOCK of 8 MiB */
 #define RING_SEGMENT_MIN_BYTES     ((size_t)32 << 10)
 #define RING_SEGMENT_MAX_BYTES     ((size_t)1 << 42)
 #define RING_SEGMENT_DEFAULT_RINGS 64
@@ -76,18 +77,18 @@ struct ring_segment_info {
     unsigned flags;          /* what was asked for here */
     unsigned mode;           /* permission bits of the file */
     uid_t owner;
-    unsigned rings;      /* rings in it */
-    unsigned max_rings;  /* places in its directory */
-    unsigned version;    /* of its layout */
-    pid_t creator_pid;   /* for people: it may be gone, and its number used again */
+    unsigned rings;     /* rings in it */
+    unsigned max_rings; /* places in its directory */
+    unsigned version;   /* of its layout */
+    pid_t creator_pid;  /* for people: it may be gone, and its number used again */
     char creator_command[16];
     uint64_t created_ns; /* CLOCK_REALTIME */
 };
 
 /* A name is "feed" or "/feed": 1 to RING_SEGMENT_NAME_MAX characters, no other slash, not "." or "..".
- * options may be NULL: all defaults. On failure *segment is NULL. Every call may fail with -EINVAL (NULL, a value out of
- * range), -ENAMETOOLONG, -EMFILE, -ENFILE, -ENOMEM, -EACCES; RING_STRICT adds -ENOMEM (not lockable) and -EOPNOTSUPP (no
- * huge pages, no such node). */
+ * options may be NULL: all defaults. On failure *segment is NULL. Every call may fail with -EINVAL (NULL, a value out
+ * of range), -ENAMETOOLONG, -EMFILE, -ENFILE, -ENOMEM, -EACCES; RING_STRICT adds -ENOMEM (not lockable) and -EOPNOTSUPP
+ * (no huge pages, no such node). */
 struct ring_segment;
 
 /* Makes a new segment; it gets its name only when complete. -EEXIST: the name is taken. -ENOSPC: /dev/shm is full. */
@@ -111,8 +112,8 @@ RING_PUBLIC int ring_segment_info(const struct ring_segment *segment, struct rin
  * closed too. The object keeps its name. *segment NULL (closed already): -EBADF, nothing happens. */
 RING_PUBLIC int ring_segment_close(struct ring_segment **segment);
 
-/* Takes the name away; the memory lives until the last one unmaps it. -ENOENT: no such name. -EPROTO: not ours, so it is
- * left alone. */
+/* Takes the name away; the memory lives until the last one unmaps it. -ENOENT: no such name. -EPROTO: not ours, so it
+ * is left alone. */
 RING_PUBLIC int ring_segment_unlink(const char *name);
 
 RING_END_C

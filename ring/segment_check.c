@@ -1,8 +1,8 @@
 /* segment_check.c - level 4: is this a segment, and may we trust our memory to it?
  *
- * The file must be a regular one with one link, of the expected owner, not writable for more users than its creator said.
- * Its first page is read once (pread), the copy is checked, every offset in it is computed again and compared, and only
- * the copy is used from then on.
+ * The file must be a regular one with one link, of the expected owner, not writable for more users than its creator
+ * said. Its first page is read once (pread), the copy is checked, every offset in it is computed again and compared,
+ * and only the copy is used from then on.
  */
 #include <ring/segment_private.h>
 
@@ -21,7 +21,8 @@ uint64_t ring_segment_round_up(uint64_t value, uint64_t to)
 
 uint64_t ring_segment_arena(unsigned entries)
 {
-    return ring_segment_round_up(RING_LAYOUT_PAGE + (uint64_t)entries * sizeof(struct ring_layout_entry), RING_LAYOUT_PAGE);
+    return ring_segment_round_up(RING_LAYOUT_PAGE + (uint64_t)entries * sizeof(struct ring_layout_entry),
+                                 RING_LAYOUT_PAGE);
 }
 
 /* Is the file one that may be a segment, and of whom we take one? */
@@ -37,8 +38,10 @@ static int check_file(int fd, const char *path, unsigned flags, struct stat *fil
         return ring_error(-EPERM, "%s has %lu names: a segment has one; somebody linked it", path,
                           (unsigned long)file->st_nlink);
     if (file->st_uid != geteuid() && !(flags & RING_ANY_OWNER))
-        return ring_error(-EPERM, "%s belongs to user %u, not to this user %u: attach with RING_ANY_OWNER if you trust "
-                                  "that user", path, (unsigned)file->st_uid, (unsigned)geteuid());
+        return ring_error(-EPERM,
+                          "%s belongs to user %u, not to this user %u: attach with RING_ANY_OWNER if you trust "
+                          "that user",
+                          path, (unsigned)file->st_uid, (unsigned)geteuid());
     return 0;
 }
 
@@ -52,11 +55,13 @@ static int check_layout(const struct ring_layout_segment *first, const struct st
     if (first->byte_order != RING_LAYOUT_BYTE_ORDER)
         return ring_error(-EPROTONOSUPPORT, "%s was made on a machine of another byte order", path);
     if (first->version != RING_LAYOUT_VERSION)
-        return ring_error(-EPROTONOSUPPORT, "%s has layout version %u, this library has %u: use the same release of "
-                                            "shmring on both sides", path, first->version, RING_LAYOUT_VERSION);
+        return ring_error(-EPROTONOSUPPORT,
+                          "%s has layout version %u, this library has %u: use the same release of "
+                          "shmring on both sides",
+                          path, first->version, RING_LAYOUT_VERSION);
     if (first->needs & ~RING_LAYOUT_NEEDS)
-        return ring_error(-EPROTONOSUPPORT, "%s needs features (0x%llx) that this release of shmring does not know", path,
-                          (unsigned long long)(first->needs & ~RING_LAYOUT_NEEDS));
+        return ring_error(-EPROTONOSUPPORT, "%s needs features (0x%llx) that this release of shmring does not know",
+                          path, (unsigned long long)(first->needs & ~RING_LAYOUT_NEEDS));
     if (first->bytes != (uint64_t)file->st_size || first->bytes < RING_SEGMENT_MIN_BYTES ||
         first->bytes > RING_SEGMENT_MAX_BYTES || first->bytes % ring_memory_page() != 0)
         return ring_error(-EUCLEAN, "%s is damaged: it says it has %llu bytes, the file has %lld", path,
@@ -67,9 +72,10 @@ static int check_layout(const struct ring_layout_segment *first, const struct st
         first->arena_offset != ring_segment_arena(first->directory_entries) || first->arena_offset > first->bytes)
         return ring_error(-EUCLEAN, "%s is damaged: its directory is not where it must be", path);
     if (first->mode & ~0777U || (file->st_mode & 022 & ~first->mode))
-        return ring_error(-EPERM, "%s lets more users write (mode %04o) than its creator asked for (%04o): somebody "
-                                  "changed it; set it back with chmod, or make the segment anew", path,
-                          (unsigned)file->st_mode & 07777, first->mode);
+        return ring_error(-EPERM,
+                          "%s lets more users write (mode %04o) than its creator asked for (%04o): somebody "
+                          "changed it; set it back with chmod, or make the segment anew",
+                          path, (unsigned)file->st_mode & 07777, first->mode);
     return 0;
 }
 
@@ -80,8 +86,8 @@ int ring_segment_open_file(const char *path)
         return fd;
     switch (errno) {
     case ENOENT:
-        return ring_error(-ENOENT, "there is no segment %s: create it first, or give attach a time limit to wait for it",
-                          path);
+        return ring_error(-ENOENT,
+                          "there is no segment %s: create it first, or give attach a time limit to wait for it", path);
     case ELOOP:
         return ring_error(-ELOOP, "%s is a symbolic link: a segment is not", path);
     case EISDIR:
@@ -89,8 +95,8 @@ int ring_segment_open_file(const char *path)
         return ring_error(-EPROTO, "%s is no regular file, so no segment", path);
     case EACCES:
     case EPERM:
-        return ring_error(-EACCES, "this user may not read and write %s: its owner decides, with 'ringctl create --mode'",
-                          path);
+        return ring_error(-EACCES,
+                          "this user may not read and write %s: its owner decides, with 'ringctl create --mode'", path);
     default:
         return ring_error(-errno, "cannot open %s (%s)", path, strerror(errno));
     }

@@ -12,7 +12,7 @@ struct ring_segment {
     struct ring_witness witness;          /* where locks are taken and probed */
     struct ring_layout_segment constants; /* the first page as it was validated: the shared one is not read again */
     RING_ATOMIC(unsigned) users;          /* the handle and each endpoint; the last one unmaps */
-    pid_t pid; /* of the process that mapped it: a child after fork has no mapping */
+    pid_t pid;                            /* of the process that mapped it: a child after fork has no mapping */
     unsigned flags;
     char name[RING_SEGMENT_NAME_MAX + 2];
 };

@@ -1,24 +1,23 @@
 /* spsc.c - level 6: theory of the SPSC ring, and the slow halves of its hot verbs.
  *
- * THEORY. The producer alone writes records, the consumer alone writes `head`. Positions are 64-bit byte counts that only
- * grow; a position's place is data + (position & mask). A record is an 8-byte header word and its message, padded to 8;
- * it lies in one piece: a record that begins near the end of the data runs on into the overhang behind it, and the
- * record after it begins at its position & mask, as if it had wrapped. Two records never share a byte, since both sides
- * compute the same places from the same positions.
+ * THEORY. The producer alone writes records, the consumer alone writes `head`. Positions are 64-bit byte counts that
+ * only grow; a position's place is data + (position & mask). A record is an 8-byte header word and its message, padded
+ * to 8; it lies in one piece: a record that begins near the end of the data runs on into the overhang behind it, and
+ * the record after it begins at its position & mask, as if it had wrapped. Two records never share a byte, since both
+ * sides compute the same places from the same positions.
  *
  * Invariant: from head on stand whole records, then one zero word, at the producer's position. The producer keeps it by
  * writing, in this order, the payload, the zero behind the record (P1), the header (P2, release). A producer killed
- * between any two instructions leaves the zero at its position in place, so nothing of the unfinished record is visible,
- * and its successor finds where to go on by walking the headers from head to the zero.
+ * between any two instructions leaves the zero at its position in place, so nothing of the unfinished record is
+ * visible, and its successor finds where to go on by walking the headers from head to the zero.
  *
  * Free space: record and the zero behind it must end at or before head + capacity. `limit` is head + capacity - 8 as of
  * the last look at head (P4), so the hot path compares with private memory only. Unsigned differences make it right
  * across 2^32, 2^63 and 2^64. There is no ABA: a word of a lap is written again only after head has passed it.
  *
- * The consumer publishes head each publish_bytes, when it finds the ring empty, before it sleeps, and when it closes. Its
- * successor after a death starts at head, so it may see again what lay before
- * max(head + publish_bytes, head_peeked): those messages carry RING_REDELIVERED, for it and for whoever comes after it
- * (head_doubt).
+ * The consumer publishes head each publish_bytes, when it finds the ring empty, before it sleeps, and when it closes.
+ * Its successor after a death starts at head, so it may see again what lay before max(head + publish_bytes,
+ * head_peeked): those messages carry RING_REDELIVERED, for it and for whoever comes after it (head_doubt).
  *
  * SAFETY against a peer that writes rubbish: each shared word is loaded once; lengths are bounded by the max_message of
  * our own copy, positions are masked, head is accepted only between its last value and our position.
@@ -102,12 +101,13 @@ static int reason_for_no_room(struct ring_spsc_producer *producer, uint64_t stri
 static int sleep_for_room(struct ring_spsc_producer *producer, uint64_t stride, struct ring_wait *wait)
 {
     RING_ATOMIC(uint32_t) *asleep = &producer->control->producer_asleep;
-    ring_wait_announce(asleep);
+    bool barrier = ring_wait_announce(asleep) &&
+                   ring_atomic_load(&producer->control->consumer.barrier, memory_order_relaxed); /* L3 */
     int code = look_for_room(producer, stride);
     if (code == -EAGAIN)
         code = reason_for_no_room(producer, stride);
     if (code == -EAGAIN)
-        ring_wait_sleep(wait, asleep, !ring_atomic_load(&producer->control->consumer.barrier, memory_order_relaxed));
+        ring_wait_sleep(wait, asleep, !barrier);
     ring_wait_withdraw(asleep);
     return code;
 }
@@ -192,7 +192,8 @@ void ring_spsc_publish_head(struct ring_spsc_consumer *consumer)
 
 int ring_spsc_open_record(struct ring_spsc_consumer *consumer, struct ring_spsc_record *record)
 {
-    int code = ring_spsc_decode(consumer->ring_data, consumer->ring_mask, consumer->max_message, consumer->position, record);
+    int code =
+        ring_spsc_decode(consumer->ring_data, consumer->ring_mask, consumer->max_message, consumer->position, record);
     if (code == -EUCLEAN)
         return ring_spsc_poison(consumer);
     if (code == 0 && record->count > 1 && !consumer->pack.count) {
@@ -227,18 +228,19 @@ static int reason_for_nothing(struct ring_spsc_consumer *consumer)
 static int sleep_for_message(struct ring_spsc_consumer *consumer, struct ring_wait *wait)
 {
     RING_ATOMIC(uint32_t) *asleep = &consumer->control->consumer_asleep;
-    ring_wait_announce(asleep);
+    bool barrier = ring_wait_announce(asleep) &&
+                   ring_atomic_load(&consumer->control->producer.barrier, memory_order_relaxed); /* L3 */
     int code = look_for_message(consumer);
     if (code == -EAGAIN)
         code = reason_for_nothing(consumer);
     if (code == -EAGAIN)
-        ring_wait_sleep(wait, asleep, !ring_atomic_load(&consumer->control->producer.barrier, memory_order_relaxed));
+        ring_wait_sleep(wait, asleep, !barrier);
     ring_wait_withdraw(asleep);
     return code;
 }
 
-/* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is seen
- * as soon as its line arrives. */
+/* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
+ * seen as soon as its line arrives. */
 static int spin_for_message(struct ring_spsc_consumer *consumer)
 {
     RING_ATOMIC(uint64_t) *header = ring_spsc_header_at(consumer->ring_data, consumer->ring_mask, consumer->position);
@@ -278,9 +280,9 @@ static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout
 }
 
 /* Caught up with a stream, each look takes the line away from the producer that is writing it; leaving it alone for a
- * microsecond doubles the throughput. In a ping-pong the same pause would be felt in each message. So: back off when more
- * than one message came since the ring was last empty; else try it now and then, more and more seldom, since a consumer
- * that keeps step with a stream sees no more than one message at a time until it backs off once. */
+ * microsecond doubles the throughput. In a ping-pong the same pause would be felt in each message. So: back off when
+ * more than one message came since the ring was last empty; else try it now and then, more and more seldom, since a
+ * consumer that keeps step with a stream sees no more than one message at a time until it backs off once. */
 static bool should_back_off(struct ring_spsc_consumer *consumer)
 {
     bool stream = consumer->streak > 1;
@@ -324,16 +326,15 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
 static int view(struct ring_spsc_consumer *consumer, struct ring_message *message)
 {
     struct ring_spsc_record record;
-    unsigned char *payload =
-        consumer->ring_data + (consumer->position & consumer->ring_mask) + RING_RECORD_HEADER;
+    unsigned char *payload = consumer->ring_data + (consumer->position & consumer->ring_mask) + RING_RECORD_HEADER;
     message->flags = consumer->last_flags;
     if (consumer->pack.count) {
         message->data = payload + consumer->pack.taken * ring_spsc_pace(consumer->pack.length);
         message->length = consumer->pack.length;
         return 0;
     }
-    int code = ring_spsc_decode(consumer->ring_data, consumer->ring_mask, consumer->max_message, consumer->position,
-                                &record);
+    int code =
+        ring_spsc_decode(consumer->ring_data, consumer->ring_mask, consumer->max_message, consumer->position, &record);
     if (code || record.count != 1)
         return ring_spsc_poison(consumer); /* it was there a moment ago */
     message->data = payload;
@@ -353,7 +354,8 @@ int ring_spsc_peek_slowly(struct ring_spsc_consumer *consumer, struct ring_messa
         consumer->peeked_pack.taken++;
         return 0;
     }
-    uint64_t payload = consumer->pack.count ? consumer->pack.count * ring_spsc_pace(consumer->pack.length) : message->length;
+    uint64_t payload =
+        consumer->pack.count ? consumer->pack.count * ring_spsc_pace(consumer->pack.length) : message->length;
     consumer->peeked_position += ring_spsc_stride(payload);
     consumer->peeked_pack = (struct ring_spsc_pack){ 0, 0, 0 };
     return 0;

@@ -1,17 +1,19 @@
 /* spsc.h - level 6: a ring for one producer and one consumer, threads or processes, messages of any length.
  *
  * Each message lies in one piece behind one header word, and the header, stored last, is the signal: up to 56 bytes
- * travel in a single cache line. spsc.c tells the theory; docs/memory_ordering.md pairs the labels P1..P6, C1..C6.
+ * travel in a single cache line. spsc.c tells the theory; docs/memory_ordering.md pairs the labels P0..P4, C1..C8.
  *
  * Who may call what: an endpoint belongs to one thread at a time (handing it over needs the caller's own ordering). The
- * two roles are exclusive across processes: -EBUSY while a living process holds one, a successor takes over from the dead.
+ * two roles are exclusive across processes: -EBUSY while a living process holds one, a successor takes over from the
+ * dead.
  *
- * Time limits are the last argument, in ns: RING_NO_WAIT tries once and never enters the kernel, RING_FOREVER waits.
- * Waiting ends early with -EPIPE (other side closed) or -EOWNERDEAD (other side died) when there is nothing left to get,
- * or no room; a new peer may attach later, so a caller may go on calling.
+ * Time limits are the last argument, in ns: RING_NO_WAIT tries once and never enters the kernel (so it tells of a peer
+ * that closed, but never of one that died: ask ring_spsc_*_state() now and then), RING_FOREVER waits.
+ * Waiting ends early with -EPIPE (other side closed) or -EOWNERDEAD (other side died) when there is nothing left to
+ * get, or no room; a new peer may attach later, so a caller may go on calling.
  *
- * Every hot verb may also return -EUCLEAN (the segment was damaged; this endpoint is poisoned and repeats it) and -EBADF
- * (closed endpoint). Messages begin at addresses that are multiples of 8.
+ * Every hot verb may also return -EUCLEAN (the segment was damaged; this endpoint is poisoned and repeats it) and
+ * -EBADF (closed endpoint). Messages begin at addresses that are multiples of 8.
  */
 #ifndef RING_SPSC_H
 #define RING_SPSC_H
@@ -29,9 +31,10 @@
 
 RING_BEGIN_C
 
-#define RING_SPSC_DEFAULT_BYTES ((size_t)2 << 20) /* twice a core's own cache, well inside the shared one: see docs/performance.md */
-#define RING_SPSC_MIN_BYTES     ((size_t)4 << 10)
-#define RING_SPSC_MAX_BYTES     ((size_t)1 << 32)
+#define RING_SPSC_DEFAULT_BYTES                                                                                        \
+    ((size_t)2 << 20) /* twice a core's own cache, well inside the shared one: see docs/performance.md */
+#define RING_SPSC_MIN_BYTES ((size_t)4 << 10)
+#define RING_SPSC_MAX_BYTES ((size_t)1 << 32)
 
 /* Records up to this many bytes have their lines taken ahead of time. */
 #ifndef RING_SPSC_TOUCH_AHEAD
@@ -53,9 +56,10 @@ struct ring_message {
 
 struct ring_spsc_options {
     size_t struct_size;
-    size_t bytes;         /* capacity, MIN .. MAX; rounded up to a power of two. Longest message: a quarter of it */
-    size_t publish_bytes; /* the consumer publishes its position each so many bytes; 0: an eighth, at most 8 KiB;
-                             1: each message, so that at most the one in work is redelivered after its death */
+    size_t bytes;            /* capacity, MIN .. MAX; rounded up to a power of two. Longest message: a quarter of it */
+    size_t publish_bytes;    /* the consumer publishes its position each so many bytes; 0: an eighth, at most 8 KiB;
+                                1: each message, so that after its death at most the one peeked is redelivered; what
+                                recv returned is the caller's, and is not */
     uint64_t start_position; /* multiple of 8; for tests of the arithmetic */
 };
 
@@ -88,13 +92,13 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     uint64_t limit;      /* the next record must end here at the latest, unless `head` has moved on */
     uint64_t touched;    /* lines up to here were written by us after the consumer freed them */
     size_t max_message;
-    RING_ATOMIC(uint32_t) *consumer_asleep;
-    uint64_t reserved;     /* length of the open reservation plus 1, 0: none */
-    uint64_t usual_limit;  /* limit, kept aside while a reservation is open */
+    RING_ATOMIC(uint32_t) * consumer_asleep;
+    uint64_t reserved;    /* length of the open reservation plus 1, 0: none */
+    uint64_t usual_limit; /* limit, kept aside while a reservation is open */
     struct ring_layout_spsc *control;
     uint64_t capacity;
     uint64_t head; /* shadow: the consumer's position last seen, never going back */
-    int fault; /* 0, or the error every call repeats */
+    int fault;     /* 0, or the error every call repeats */
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
@@ -111,34 +115,34 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     unsigned char *data; /* first byte of the ring's data; or a private zero, so that the hot path finds nothing and */
     uint64_t mask;       /* calls the slow one: in a pack, in doubt about redelivery, poisoned, closed; mask 0 then */
     uint64_t position;   /* of the record to come */
-    uint64_t usual_header; /* header word of the last plain record, */
-    uint64_t usual_length; /* its length, */
-    uint64_t usual_stride; /* and its bytes in the ring: lets the core run ahead of the header's arrival */
-    uint64_t published;    /* position last published to the producer */
+    uint64_t usual_header;  /* header word of the last plain record, */
+    uint64_t usual_length;  /* its length, */
+    uint64_t usual_stride;  /* and its bytes in the ring: lets the core run ahead of the header's arrival */
+    uint64_t published;     /* position last published to the producer */
     uint64_t publish_bytes; /* publish after so many bytes */
     struct ring_layout_spsc *control;
     size_t max_message;
-    uint64_t peeked_position; /* where the messages last peeked end, */
+    uint64_t peeked_position;          /* where the messages last peeked end, */
     struct ring_spsc_pack peeked_pack; /* within which pack, */
-    uint32_t peeked_count;    /* and how many they are */
-    uint32_t streak;          /* messages since the ring was last found empty */
-    uint32_t lonely;          /* how often in a row that was one at most, since the last trial of backing off */
-    uint32_t trial_after;     /* the number of those after which backing off is tried */
-    uint32_t last_flags;      /* of the message last received: 0 or RING_REDELIVERED */
+    uint32_t peeked_count;             /* and how many they are */
+    uint32_t streak;                   /* messages since the ring was last found empty */
+    uint32_t lonely;      /* how often in a row that was one at most, since the last trial of backing off */
+    uint32_t trial_after; /* the number of those after which backing off is tried */
+    uint32_t last_flags;  /* of the message last received: 0 or RING_REDELIVERED */
     struct ring_spsc_pack pack;
     unsigned char *ring_data; /* what `data` is on the hot path */
     uint64_t ring_mask;
     uint64_t redelivered_until; /* records before it carry RING_REDELIVERED */
-    int fault; /* 0, or the error every call repeats */
+    int fault;                  /* 0, or the error every call repeats */
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
 };
 
-/* Takes a role of the ring; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such ring.
- * -EBUSY (at once): a living process holds the role. -EUCLEAN: the ring is damaged. Whatever the dead predecessor had
- * published is kept; a consumer gets what its predecessor may have seen again, flagged RING_REDELIVERED.
- * The endpoint must not be moved or copied while open. */
+/* Takes a role of the ring; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such
+ * ring. -EBUSY (at once): a living process holds the role. -EUCLEAN: the ring is damaged. Whatever the dead predecessor
+ * had published is kept; a consumer gets what its predecessor may have seen again, flagged RING_REDELIVERED. The
+ * endpoint must not be moved or copied while open. */
 RING_PUBLIC int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
                                         const char *ring, int64_t timeout_ns);
 RING_PUBLIC int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
@@ -184,7 +188,8 @@ RING_PUBLIC enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consu
 
 RING_PUBLIC int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, int64_t timeout_ns);
 RING_PUBLIC int ring_spsc_refuse_length(const struct ring_spsc_producer *producer, const void *message, size_t length);
-/* 0: the hot path will find a plain record now; 1: there is a message, but only the slow path can take it; else -errno. */
+/* 0: the hot path will find a plain record now; 1: there is a message, but only the slow path can take it; else -errno.
+ */
 RING_PUBLIC int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns);
 /* A message that was there is gone: no correct peer does that. Returns -EUCLEAN, as every later call will. */
 RING_PUBLIC int ring_spsc_poison(struct ring_spsc_consumer *consumer);
@@ -194,7 +199,7 @@ RING_PUBLIC int ring_spsc_release_slowly(struct ring_spsc_consumer *consumer, si
 
 /* ---- The hot path. ---- */
 
-RING_INLINE RING_ATOMIC(uint64_t) *ring_spsc_header_at(const unsigned char *data, uint64_t mask, uint64_t position)
+RING_INLINE RING_ATOMIC(uint64_t) * ring_spsc_header_at(const unsigned char *data, uint64_t mask, uint64_t position)
 {
     return (RING_ATOMIC(uint64_t) *)(void *)(uintptr_t)(data + (position & mask));
 }
@@ -205,9 +210,9 @@ RING_INLINE uint64_t ring_spsc_stride(uint64_t length)
     return (length + RING_RECORD_HEADER + 7) & ~UINT64_C(7);
 }
 
-/* P0: takes the lines of the record to come away from the consumer's core, which has prefetched them: a prefetch takes a
- * clean line, but leaves a dirty one alone. What is written does not matter, the space is free. Relaxed: nobody reads it
- * before a later P2. */
+/* P0: takes the lines of the record to come away from the consumer's core, which has prefetched them: a prefetch takes
+ * a clean line, but leaves a dirty one alone. What is written does not matter, the space is free. Relaxed: nobody reads
+ * it before a later P2. */
 RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint64_t next, uint64_t stride)
 {
     uint64_t touched = producer->touched;
@@ -243,8 +248,9 @@ RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t
         ring_spsc_touch_ahead(producer, next, stride);
 }
 
-/* Copies a message into the ring. 0; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: full; -EMSGSIZE: longer than max_message,
- * never fits; -EBUSY: a reservation is open; -EINVAL: NULL message of some length. The ring is unharmed by any. */
+/* Copies a message into the ring. 0; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: full; -EMSGSIZE: longer than
+ * max_message, never fits; -EBUSY: a reservation is open; -EINVAL: NULL message of some length. The ring is unharmed by
+ * any. */
 RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *message, size_t length,
                                int64_t timeout_ns)
 {
@@ -286,7 +292,8 @@ RING_INLINE int ring_spsc_reserve(struct ring_spsc_producer *producer, size_t le
     return 0;
 }
 
-/* Publishes the first `length` bytes of the reservation. 0; -EINVAL: no reservation, or longer than it (which stays). */
+/* Publishes the first `length` bytes of the reservation. 0; -EINVAL: no reservation, or longer than it (which stays).
+ */
 RING_INLINE int ring_spsc_commit(struct ring_spsc_producer *producer, size_t length)
 {
     uint64_t stride = ring_spsc_stride(length);
@@ -327,11 +334,12 @@ RING_INLINE void ring_spsc_consumed(struct ring_spsc_consumer *consumer, uint64_
 }
 
 /* Is there a plain record whose header is known to be sound? Sets its length and stride. */
-RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t expected, uint64_t *length, uint64_t *stride)
+RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t expected, uint64_t *length,
+                                uint64_t *stride)
 {
     /* C1: acquire, pairs with P2. */
-    uint64_t header = ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position),
-                                       memory_order_acquire);
+    uint64_t header =
+        ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position), memory_order_acquire);
     if (RING_IS_CONSTANT(expected) &&
         RING_LIKELY(header == (RING_RECORD_ONE | expected) && expected <= consumer->max_message)) {
         *length = expected;
@@ -434,24 +442,26 @@ RING_PUBLIC ssize_t ring_spsc_send_batch(struct ring_spsc_producer *producer, co
 RING_PUBLIC ssize_t ring_spsc_send_array(struct ring_spsc_producer *producer, const void *messages, size_t length,
                                          size_t count, int64_t timeout_ns);
 
-/* Shows up to `count` of the next messages, at least 1 (waits for that); release() frees them. Else errors as for peek. */
+/* Shows up to `count` of the next messages, at least 1 (waits for that); release() frees them. Else errors as for peek.
+ */
 RING_PUBLIC ssize_t ring_spsc_peek_batch(struct ring_spsc_consumer *consumer, struct ring_message *messages,
                                          size_t count, int64_t timeout_ns);
 
-/* Copies up to `count` messages that all have exactly `length` bytes, one behind the other, into `messages`. Returns how
- * many, at least 1 (waits for that). -EMSGSIZE: the next message has another length, it stays. */
+/* Copies up to `count` messages that all have exactly `length` bytes, one behind the other, into `messages`. Returns
+ * how many, at least 1 (waits for that). -EMSGSIZE: the next message has another length, it stays. */
 RING_PUBLIC ssize_t ring_spsc_recv_array(struct ring_spsc_consumer *consumer, void *messages, size_t length,
                                          size_t count, int64_t timeout_ns);
 
-/* For the typed front: receives one message of exactly `length` bytes. 1; -EMSGSIZE: it has another length, it stays. */
+/* For the typed front: receives one message of exactly `length` bytes. 1; -EMSGSIZE: it has another length, it stays.
+ */
 RING_INLINE int ring_spsc_recv_exactly(struct ring_spsc_consumer *consumer, void *message, size_t length,
                                        int64_t timeout_ns)
 {
     uint64_t position = consumer->position;
     const unsigned char *record = consumer->data + (position & consumer->mask);
     /* C1: as in ring_spsc_look. */
-    uint64_t header = ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position),
-                                       memory_order_acquire);
+    uint64_t header =
+        ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position), memory_order_acquire);
     if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || length > consumer->max_message))
         return (int)ring_spsc_recv_array(consumer, message, length, 1, timeout_ns);
     ring_copy(message, record + RING_RECORD_HEADER, length);
@@ -461,50 +471,6 @@ RING_INLINE int ring_spsc_recv_exactly(struct ring_spsc_consumer *consumer, void
 
 RING_END_C
 
-/* ---- Typed: RING_SPSC_TYPE(quotes, struct quote) makes quotes_send() and so on, with the length known to the compiler.
- * The endpoints are the same; both sides may mix typed and plain calls. ---- */
-#define RING_SPSC_TYPE(name, type)                                                                                     \
-    RING_INLINE int name##_send(struct ring_spsc_producer *producer, const type *message, int64_t timeout_ns)          \
-    {                                                                                                                  \
-        return ring_spsc_send(producer, message, sizeof(type), timeout_ns);                                            \
-    }                                                                                                                  \
-    /* 1: received; -EMSGSIZE: the next message has another length, it stays; else as ring_spsc_recv. */              \
-    RING_INLINE int name##_recv(struct ring_spsc_consumer *consumer, type *message, int64_t timeout_ns)                \
-    {                                                                                                                  \
-        return ring_spsc_recv_exactly(consumer, message, sizeof(type), timeout_ns);                                    \
-    }                                                                                                                  \
-    RING_INLINE ssize_t name##_send_array(struct ring_spsc_producer *producer, const type *messages, size_t count,     \
-                                          int64_t timeout_ns)                                                          \
-    {                                                                                                                  \
-        return ring_spsc_send_array(producer, messages, sizeof(type), count, timeout_ns);                              \
-    }                                                                                                                  \
-    RING_INLINE ssize_t name##_recv_array(struct ring_spsc_consumer *consumer, type *messages, size_t count,           \
-                                          int64_t timeout_ns)                                                          \
-    {                                                                                                                  \
-        return ring_spsc_recv_array(consumer, messages, sizeof(type), count, timeout_ns);                              \
-    }                                                                                                                  \
-    RING_INLINE type *name##_reserve(struct ring_spsc_producer *producer, int *error, int64_t timeout_ns)              \
-    {                                                                                                                  \
-        void *message = NULL;                                                                                          \
-        *error = ring_spsc_reserve(producer, sizeof(type), &message, timeout_ns);                                      \
-        return (type *)message;                                                                                        \
-    }                                                                                                                  \
-    RING_INLINE int name##_commit(struct ring_spsc_producer *producer)                                                 \
-    {                                                                                                                  \
-        return ring_spsc_commit(producer, sizeof(type));                                                               \
-    }                                                                                                                  \
-    RING_INLINE const type *name##_peek(struct ring_spsc_consumer *consumer, int *error, int64_t timeout_ns)           \
-    {                                                                                                                  \
-        struct ring_message message = { 0, 0, 0 };                                                                     \
-        *error = ring_spsc_peek(consumer, &message, timeout_ns);                                                       \
-        if (!*error && message.length != sizeof(type))                                                                 \
-            *error = -EMSGSIZE;                                                                                        \
-        return *error ? NULL : (const type *)message.data;                                                             \
-    }                                                                                                                  \
-    RING_INLINE int name##_release(struct ring_spsc_consumer *consumer, size_t count)                                  \
-    {                                                                                                                  \
-        return ring_spsc_release(consumer, count);                                                                     \
-    }                                                                                                                  \
-    struct ring_spsc_type_##name /* so that the macro wants its semicolon */
+#include <ring/spsc_type.h> /* RING_SPSC_TYPE: the same verbs for messages of one C type */
 
 #endif

@@ -144,7 +144,8 @@ static int step(struct ring_spsc_consumer *consumer, struct cursor *cursor, stru
         cursor->position += record.stride;
         return 0;
     }
-    *message = (struct ring_message){ payload + pack->taken * ring_spsc_pace(pack->length), pack->length, message->flags };
+    *message =
+        (struct ring_message){ payload + pack->taken * ring_spsc_pace(pack->length), pack->length, message->flags };
     if (++pack->taken == pack->count) {
         cursor->position += ring_spsc_stride(pack->count * ring_spsc_pace(pack->length));
         *pack = (struct ring_spsc_pack){ 0, 0, 0 };

@@ -52,10 +52,10 @@ static void fill(void *place, const void *given)
     control->max_message = control->capacity / 4;
     control->publish_bytes = options->publish_bytes ? options->publish_bytes : usual_publish_bytes(control->capacity);
     control->start_position = options->start_position;
-    ring_atomic_store(&control->head, options->start_position, memory_order_relaxed); /* ordered by R1 */
+    ring_atomic_store(&control->head, options->start_position, memory_order_relaxed); /* R2: ordered by R1 */
     unsigned char *data = (unsigned char *)place + RING_LAYOUT_PAGE;
     ring_atomic_store(ring_spsc_header_at(data, control->capacity - 1, options->start_position), 0,
-                      memory_order_relaxed); /* ordered by R1 */
+                      memory_order_relaxed); /* R2: ordered by R1 */
 }
 
 int ring_spsc_create_with(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options)
@@ -64,8 +64,9 @@ int ring_spsc_create_with(struct ring_segment *segment, const char *ring, const 
     if (code)
         return code;
     if (!options || options->struct_size != sizeof *options)
-        return ring_error(-EINVAL, "start the ring's options from ring_spsc_defaults(): struct_size is not as this library "
-                                   "knows it");
+        return ring_error(-EINVAL,
+                          "start the ring's options from ring_spsc_defaults(): struct_size is not as this library "
+                          "knows it");
     if (options->bytes < RING_SPSC_MIN_BYTES || options->bytes > RING_SPSC_MAX_BYTES)
         return ring_error(-EINVAL, "a ring has a capacity of %zu to %zu bytes, not %zu", RING_SPSC_MIN_BYTES,
                           RING_SPSC_MAX_BYTES, options->bytes);
@@ -117,9 +118,10 @@ static int find(struct ring_segment *segment, const char *ring, struct found *fo
     if (capacity < RING_SPSC_MIN_BYTES || capacity > RING_SPSC_MAX_BYTES || (capacity & (capacity - 1)) ||
         entry.bytes != footprint_of(capacity) || found->max_message != capacity / 4 || found->publish_bytes == 0 ||
         found->publish_bytes > capacity / 2)
-        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its control page says a capacity of %llu bytes in a place "
-                                    "of %llu", ring, segment->name, (unsigned long long)capacity,
-                          (unsigned long long)entry.bytes);
+        return ring_error(-EUCLEAN,
+                          "ring '%s' in %s is damaged: its control page says a capacity of %llu bytes in a place "
+                          "of %llu",
+                          ring, segment->name, (unsigned long long)capacity, (unsigned long long)entry.bytes);
     return 0;
 }
 
@@ -208,15 +210,15 @@ enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consume
 }
 
 /* Takes the lock and says so in the record; *died tells that the predecessor did. */
-static int take_role(struct ring_segment *segment, const char *ring, const struct found *found, enum ring_spsc_role role,
-                     struct ring_claim **claim, bool *died)
+static int take_role(struct ring_segment *segment, const char *ring, const struct found *found,
+                     enum ring_spsc_role role, struct ring_claim **claim, bool *died)
 {
     struct ring_layout_role *record = role_of(found->control, role);
     int code = ring_claim_take(claim, &segment->witness, lock_byte(found->entry, role));
     if (code == -EBUSY)
         return ring_error(-EBUSY, "ring '%s' in %s has a living %s already: process %d; see 'ringctl info %s'", ring,
-                          segment->name, role_names[role],
-                          (int)ring_atomic_load(&record->pid, memory_order_relaxed), segment->name);
+                          segment->name, role_names[role], (int)ring_atomic_load(&record->pid, memory_order_relaxed),
+                          segment->name);
     if (code)
         return code;
     uint64_t state = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
@@ -231,18 +233,20 @@ static int take_role(struct ring_segment *segment, const char *ring, const struc
     ring_atomic_store(&record->started, started, memory_order_relaxed);
     ring_atomic_store(&record->command[0], words[0], memory_order_relaxed);
     ring_atomic_store(&record->command[1], words[1], memory_order_relaxed);
-    /* L1: release, pairs with L0: the lines above come with it. */
+    /* L1: release, pairs with L0: the stores above (L3) come with it. */
     ring_atomic_store(&record->state, ((state >> 8) + 1) << 8 | RING_ROLE_ATTACHED, memory_order_release);
     return 0;
 }
 
-/* The reverse order, and a wake for a peer that waits for us. */
-static void leave_role(struct ring_layout_spsc *control, enum ring_spsc_role role, struct ring_claim *claim)
+/* The reverse order, and a wake for a peer that waits for us. `died`: we only looked in; the predecessor's death
+ * stands. */
+static void leave_role(struct ring_layout_spsc *control, enum ring_spsc_role role, struct ring_claim *claim, bool died)
 {
     struct ring_layout_role *record = role_of(control, role);
     uint64_t tenure = ring_atomic_load(&record->state, memory_order_relaxed) >> 8;
     /* L2: release, pairs with L0. */
-    ring_atomic_store(&record->state, tenure << 8 | RING_ROLE_CLOSED, memory_order_release);
+    ring_atomic_store(&record->state, tenure << 8 | (died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED),
+                      memory_order_release);
     ring_claim_drop(claim);
     ring_wake(role == RING_SPSC_PRODUCER ? &control->consumer_asleep : &control->producer_asleep);
 }
@@ -277,7 +281,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     uint64_t end = 0;
     uint64_t messages;
     if (head % 8 || walk(&found, head, &end, &messages) != 0) {
-        leave_role(found.control, RING_SPSC_PRODUCER, claim);
+        leave_role(found.control, RING_SPSC_PRODUCER, claim, died);
         ring_segment_drop(segment);
         return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its records do not end where they must", ring,
                           segment->name);
@@ -298,13 +302,14 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     return 0;
 }
 
-/* Where those before us may have been who died: what lies before is marked. It is kept in the ring, for a successor that
- * leaves in good order before it has taken all of it; and it ends with what is in the ring now. */
+/* Where those before us may have been who died: what lies before is marked. It is kept in the ring, for a successor
+ * that leaves in good order before it has taken all of it; and it ends with what is in the ring now. */
 static uint64_t end_of_doubt(const struct found *found, uint64_t head, bool died)
 {
     struct ring_layout_spsc *control = found->control;
-    uint64_t kept = ring_atomic_load(&control->head_doubt, memory_order_relaxed) - head; /* C6: ordered by the lock */
-    uint64_t peeked = ring_atomic_load(&control->head_peeked, memory_order_relaxed) - head; /* C5: ordered by the lock */
+    uint64_t kept = ring_atomic_load(&control->head_doubt, memory_order_relaxed) - head; /* C7: ordered by the lock */
+    uint64_t peeked =
+        ring_atomic_load(&control->head_peeked, memory_order_relaxed) - head; /* C6: of C5; ordered by the lock */
     uint64_t doubt = kept < found->capacity ? kept : 0;
     if (died) {
         if (peeked < found->capacity && peeked > doubt)
@@ -318,7 +323,7 @@ static uint64_t end_of_doubt(const struct found *found, uint64_t head, bool died
            ring_spsc_decode(found->data, found->capacity - 1, found->max_message, at, &record) == 0)
         at += record.stride;
     if (at != head)
-        ring_atomic_store(&control->head_doubt, at, memory_order_relaxed);
+        ring_atomic_store(&control->head_doubt, at, memory_order_relaxed); /* C7 */
     return at;
 }
 
@@ -335,8 +340,8 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
     int code = open_role(segment, ring, timeout_ns, RING_SPSC_CONSUMER, &found, &claim, &died);
     if (code)
         return code;
-    uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire);
-    uint64_t taken = ring_atomic_load(&found.control->head_taken, memory_order_relaxed);
+    uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire);        /* C8: of C2 */
+    uint64_t taken = ring_atomic_load(&found.control->head_taken, memory_order_relaxed); /* C8: of C4; by the lock */
     *consumer = (struct ring_spsc_consumer){ .position = head,
                                              .usual_header = RING_RECORD_ONE,
                                              .usual_stride = ring_spsc_stride(0),
@@ -357,7 +362,7 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
     if (code == -EUCLEAN || taken > consumer->pack.count || (taken && taken == consumer->pack.count)) {
         ring_spsc_fail_consumer(consumer, -EBADF);
         consumer->claim = NULL;
-        leave_role(found.control, RING_SPSC_CONSUMER, claim);
+        leave_role(found.control, RING_SPSC_CONSUMER, claim, died);
         ring_segment_drop(segment);
         return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its first record is impossible", ring, segment->name);
     }
@@ -376,7 +381,7 @@ int ring_spsc_close_producer(struct ring_spsc_producer *producer)
     producer->max_message = 0;
     producer->claim = NULL;
     if (segment->pid == getpid())
-        leave_role(control, RING_SPSC_PRODUCER, claim);
+        leave_role(control, RING_SPSC_PRODUCER, claim, false);
     ring_segment_drop(segment);
     return 0;
 }
@@ -391,9 +396,9 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
     if (segment->pid == getpid()) {
         if (consumer->fault == 0) {
             ring_spsc_publish_head(consumer);
-            ring_atomic_store(&control->head_taken, consumer->pack.taken, memory_order_relaxed); /* ordered by L2 */
+            ring_atomic_store(&control->head_taken, consumer->pack.taken, memory_order_relaxed); /* C4: ordered by L2 */
         }
-        leave_role(control, RING_SPSC_CONSUMER, claim);
+        leave_role(control, RING_SPSC_CONSUMER, claim, false);
     }
     consumer->claim = NULL;
     ring_spsc_fail_consumer(consumer, -EBADF);
@@ -409,7 +414,7 @@ static void describe_side(struct ring_segment *segment, const struct found *foun
     struct ring_layout_role *record = role_of(found->control, role);
     side->peer = ring_spsc_role_state(segment, found->control, found->entry, role);
     side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
-    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);
+    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);            /* L3 here and below: for people */
     uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
                           ring_atomic_load(&record->command[1], memory_order_relaxed) };
     memcpy(side->command, words, sizeof words);
@@ -436,13 +441,15 @@ int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_s
                                      .publish_bytes = found.publish_bytes };
     code = -EUCLEAN;
     for (int attempt = 0; code && attempt < INFO_ATTEMPTS; attempt++) { /* both sides may be running meanwhile */
-        info->head = ring_atomic_load(&found.control->head, memory_order_acquire);
+        info->head = ring_atomic_load(&found.control->head, memory_order_acquire); /* P4 */
         if (info->head % 8 == 0)
             code = walk(&found, info->head, &info->tail, &info->messages);
     }
     describe_side(segment, &found, RING_SPSC_PRODUCER, &info->producer);
     describe_side(segment, &found, RING_SPSC_CONSUMER, &info->consumer);
-    return code ? ring_error(code, "ring '%s' in %s: its records could not be walked from %llu: damaged, or too much in "
-                                   "motion", ring, segment->name, (unsigned long long)info->head)
+    return code ? ring_error(code,
+                             "ring '%s' in %s: its records could not be walked from %llu: damaged, or too much in "
+                             "motion",
+                             ring, segment->name, (unsigned long long)info->head)
                 : 0;
 }

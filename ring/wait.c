@@ -24,7 +24,7 @@ enum { LOOKS_PER_CLOCK = 64 };
 /* Spinning is only of use where the other side can run meanwhile. */
 static int64_t spin_budget_ns(void)
 {
-    static RING_ATOMIC(int) processors; /* 0: not asked yet; relaxed, any thread finds the same */
+    static RING_ATOMIC(int) processors; /* W4: 0: not asked yet; relaxed, any thread finds the same */
     int known = ring_atomic_load(&processors, memory_order_relaxed);
     if (!known) {
         cpu_set_t allowed;
@@ -59,7 +59,8 @@ enum ring_wait_next ring_wait_pause(struct ring_wait *wait)
 
 bool ring_wait_register(void)
 {
-    static RING_ATOMIC(int) registered; /* 0: not yet, 1: yes, 2: refused; relaxed: registering twice does no harm */
+    static RING_ATOMIC(int)
+        registered; /* W4: 0: not yet, 1: yes, 2: refused; relaxed: registering twice does no harm */
     int state = ring_atomic_load(&registered, memory_order_relaxed);
     if (!state) {
         state = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0 ? 1 : 2;
@@ -68,14 +69,14 @@ bool ring_wait_register(void)
     return state == 1;
 }
 
-void ring_wait_announce(RING_ATOMIC(uint32_t) *asleep)
+bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep)
 {
-    /* W1: seq_cst store, then the barrier for everybody; pairs with P3 and C3. A refusal leaves the bounded sleep. */
+    /* W1: seq_cst store, then the barrier for everybody; pairs with P3 and C3. */
     ring_atomic_store(asleep, 1, memory_order_seq_cst);
-    syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
-void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) *asleep, bool blind)
+void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) * asleep, bool blind)
 {
     int64_t nap = blind ? RING_WAIT_BOUND_BLIND_NS : RING_WAIT_BOUND_NS;
     if (wait->deadline_ns != RING_CLOCK_NEVER) {
@@ -90,14 +91,15 @@ void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) *asleep, bool
     syscall(SYS_futex, (uintptr_t)asleep, FUTEX_WAIT, 1, &limit, NULL, 0);
 }
 
-void ring_wait_withdraw(RING_ATOMIC(uint32_t) *asleep)
+void ring_wait_withdraw(RING_ATOMIC(uint32_t) * asleep)
 {
     ring_atomic_store(asleep, 0, memory_order_relaxed); /* W3: a wake for nothing is all that a late reader causes */
 }
 
-void ring_wake(RING_ATOMIC(uint32_t) *asleep)
+void ring_wake(RING_ATOMIC(uint32_t) * asleep)
 {
-    /* W2: the exchange makes one waker of many; relaxed: the sleeper's next look is an acquire load of the ring itself. */
+    /* W2: the exchange makes one waker of many; relaxed: the sleeper's next look is an acquire load of the ring itself.
+     */
     if (ring_atomic_exchange(asleep, 0, memory_order_relaxed) != 0)
         syscall(SYS_futex, (uintptr_t)asleep, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }

@@ -19,7 +19,7 @@ RING_BEGIN_C
 
 #define RING_WAIT_BOUND_NS       INT64_C(50000000) /* longest sleep, 50 ms */
 #define RING_WAIT_BOUND_BLIND_NS INT64_C(1000000)  /* longest sleep when the other side cannot be barriered, 1 ms */
-#define RING_WAIT_SPIN_NS        INT64_C(50000)    /* spinning before the first sleep: some ten times the cost of a wake */
+#define RING_WAIT_SPIN_NS        INT64_C(50000) /* spinning before the first sleep: some ten times the cost of a wake */
 
 /* One wait of one thread, from its first fruitless look to its success or its time limit. */
 struct ring_wait {
@@ -40,20 +40,21 @@ RING_PRIVATE void ring_wait_begin(struct ring_wait *wait, int64_t timeout_ns);
 /* Pauses for some tens of cycles, now and then looks at the clock, and says what to do next. */
 RING_PRIVATE enum ring_wait_next ring_wait_pause(struct ring_wait *wait);
 
-/* W1: sets the word that asks to be woken, then sees to it that whoever does not see it has published before. */
-RING_PRIVATE void ring_wait_announce(RING_ATOMIC(uint32_t) *asleep);
+/* W1: sets the word that asks to be woken, then sees to it that whoever does not see it has published before.
+ * False: the kernel has no such barrier, so sleep blindly. */
+RING_PRIVATE bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep);
 
 /* Sleeps until woken, the deadline, or the bound. `blind`: the peer is not reached by membarrier. */
-RING_PRIVATE void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) *asleep, bool blind);
+RING_PRIVATE void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) * asleep, bool blind);
 
 /* Takes the word back: on every way out after an announce. */
-RING_PRIVATE void ring_wait_withdraw(RING_ATOMIC(uint32_t) *asleep);
+RING_PRIVATE void ring_wait_withdraw(RING_ATOMIC(uint32_t) * asleep);
 
 /* Registers this process for expedited membarriers, once. True: it is registered. */
 RING_PRIVATE bool ring_wait_register(void);
 
 /* W2: clears the word and wakes its sleeper. For a producer or consumer that found it set after publishing. */
-RING_PUBLIC void ring_wake(RING_ATOMIC(uint32_t) *asleep);
+RING_PUBLIC void ring_wake(RING_ATOMIC(uint32_t) * asleep);
 
 RING_END_C
 
