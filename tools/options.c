@@ -102,7 +102,7 @@ static error_t parse_making(int key, char *argument, struct argp_state *state)
 static const struct argp_option making_options_table[] = {
     { "bytes", 'b', "SIZE", 0, "Size of a new segment (default: what its rings need); K, M, G: 1024", 10 },
     { "ring-bytes", KEY_RING_BYTES, "SIZE", 0,
-      "Capacity of each new ring (default 512K), rounded up to a power of two; its longest message is a quarter of it",
+      "Capacity of each new ring (default 2M), rounded up to a power of two; its longest message is a quarter of it",
       10 },
     { "mode", KEY_MODE, "OCTAL", 0, "Permission bits of a new segment (default 0600)", 10 },
     { "node", KEY_NODE, "N", 0, "Put a new segment on this NUMA node", 10 },

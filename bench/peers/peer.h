@@ -5,7 +5,7 @@
 #include "transport.h"
 
 /* What the ring of this library has by default: every peer gets as many messages as fit into that. */
-#define PEER_RING_BYTES ((size_t)512 << 10)
+#define PEER_RING_BYTES ((size_t)2 << 20)
 #define PEER_LEAST      ((size_t)8)
 
 #ifdef __cplusplus
@@ -32,7 +32,7 @@ template <template <size_t> class Queue> struct fixed : typed<Queue> {
     static const char *refuse(const bench_options *options)
     {
         if (options->ring_bytes && options->ring_bytes != PEER_RING_BYTES)
-            return "its capacity is compiled in: 512 KiB of messages";
+            return "its capacity is compiled in: 2 MiB of messages";
         return typed<Queue>::refuse(options);
     }
 };
