@@ -1,0 +1,94 @@
+/* report_plan.c - which charts a report has, how they are called and how large they are. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+
+#define PLAN_WIDTH 520 /* a phone held upright shows it without much shrinking */
+
+static bool plan_any(const struct report_chart *chart)
+{
+    const struct report_group *group = chart->group;
+    for (size_t at = 0; at < group->result_count; at++) {
+        const json_t *result = group->results[at];
+        if (chart->view == REPORT_PERCENTILES &&
+            (report_bytes(result) != chart->bytes || !json_array_size(json_object_get(result, "percentiles"))))
+            continue;
+        if (chart->view == REPORT_TO_FLOOR && report_number(result, "times_floor") <= 0)
+            continue;
+        if (report_figure(group, result) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Files are named after known words and numbers only. */
+static void plan_names(const struct report *report, struct report_chart *chart)
+{
+    const struct report_group *group = chart->group;
+    char batch[40] = "", before[24] = "", size[32], rate[48] = "", *file = chart->file;
+    if (report->document_count > 1)
+        snprintf(before, sizeof before, "%zu-", (size_t)(chart->document - report->documents) + 1);
+    if (group->kind == REPORT_ONE_WAY)
+        snprintf(rate, sizeof rate, "-at-%.0f", group->rate);
+    if (group->batch > 1)
+        snprintf(batch, sizeof batch, "-batch-%zu", group->batch);
+    if (chart->view == REPORT_BY_SIZE)
+        snprintf(file, sizeof chart->file, "%sthroughput-%s%s%s.svg", before, group->mode,
+                 group->in_place ? "-in-place" : "", batch);
+    else if (chart->view == REPORT_TO_FLOOR)
+        snprintf(file, sizeof chart->file, "%sfloor-%s.svg", before, group->mode);
+    else
+        snprintf(file, sizeof chart->file, "%slatency-%s-%zu%s.svg", before, group->mode, chart->bytes, rate);
+    report_size(size, sizeof size, chart->view == REPORT_PERCENTILES ? chart->bytes : group->sizes[0]);
+    if (group->kind == REPORT_ONE_WAY)
+        snprintf(rate, sizeof rate, ", %.6g a second offered", group->rate);
+    if (group->batch > 1)
+        snprintf(batch, sizeof batch, ", %zu a call", group->batch);
+    bool one = chart->view == REPORT_PERCENTILES || group->size_count == 1;
+    snprintf(chart->title, sizeof chart->title, "%s%s%s, %s%s%s",
+             chart->view == REPORT_BY_SIZE    ? "Throughput"
+             : chart->view == REPORT_TO_FLOOR ? "Round trip / floor"
+             : group->kind == REPORT_ONE_WAY  ? "One way"
+                                              : "Round trip",
+             one ? ", " : "", one ? size : "", group->mode, group->in_place ? ", in place" : batch, rate);
+}
+
+static void plan_add(struct report *report, const struct report_chart *draft)
+{
+    struct report_chart *chart = &report->charts[report->chart_count];
+    size_t names = json_array_size(draft->document->names);
+    if (!plan_any(draft))
+        return;
+    *chart = *draft;
+    plan_names(report, chart);
+    bool dots = chart->view != REPORT_PERCENTILES && chart->group->size_count == 1;
+    chart->width = PLAN_WIDTH;
+    chart->height = (unsigned)(dots ? 120 + 24 * names : 370 + 18 * ((names + 2) / 2));
+    report->chart_count++;
+}
+
+int report_plan_charts(struct report *report)
+{
+    size_t most = 0;
+    for (size_t place = 0; place < report->document_count; place++)
+        for (size_t at = 0; at < report->documents[place].group_count; at++)
+            most += 1 + report->documents[place].groups[at].size_count;
+    report->charts = calloc(most + 1, sizeof *report->charts);
+    if (!report->charts)
+        return -ENOMEM;
+    for (size_t place = 0; place < report->document_count; place++)
+        for (size_t at = 0; at < report->documents[place].group_count; at++) {
+            struct report_chart chart = { .document = &report->documents[place],
+                                          .group = &report->documents[place].groups[at] };
+            chart.view = chart.group->kind == REPORT_THROUGHPUT ? REPORT_BY_SIZE : REPORT_TO_FLOOR;
+            plan_add(report, &chart);
+            chart.view = REPORT_PERCENTILES;
+            for (size_t size = 0; size < chart.group->size_count && chart.group->kind != REPORT_THROUGHPUT; size++) {
+                chart.bytes = chart.group->sizes[size];
+                plan_add(report, &chart);
+            }
+        }
+    return 0;
+}
