@@ -46,7 +46,7 @@ struct report_chart {
     size_t bytes; /* percentiles: of this size */
     char file[96];
     char title[96];
-    unsigned width, height;
+    unsigned width, height, columns; /* columns: of the key */
 };
 
 struct report {

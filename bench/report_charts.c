@@ -12,14 +12,15 @@
 
 #include "report.h"
 
-#define CHART_NAME 44 /* bytes of a name that are drawn */
+#define CHART_NAME 26 /* bytes of a name that are drawn */
 
-static const char chart_head[] = "# Drawn again by: gnuplot charts.gp\n"
-                                 "set encoding utf8\n"
-                                 "set border 3 lc rgb '#666666'\n"
-                                 "set tics nomirror\n"
-                                 "set grid lc rgb '#dddddd' lt 1 lw 0.7\n"
-                                 "set key bottom outside center horizontal Left reverse maxcols 2 samplen 2.4\n";
+static const char chart_head[] =
+    "# Drawn again by: gnuplot charts.gp\n"
+    "set encoding utf8\nset micro\n"
+    "set border 3 lc rgb '#666666'\n"
+    "set tics nomirror\n"
+    "set grid lc rgb '#dddddd' lt 1 lw 0.7\n"
+    "set key bottom outside center horizontal Left reverse samplen 1.8 height 0.7 font ',11'\n";
 
 static const char *const chart_colours[] = { "#0b5fa5", "#d55e00", "#009e73", "#b3478c", "#c98a00",
                                              "#3ba3dc", "#6a3d9a", "#555555", "#a52a2a", "#7a8a00" };
@@ -92,6 +93,20 @@ static size_t chart_block(FILE *script, const struct report_chart *chart, size_t
     return lines;
 }
 
+/* How far to the right the percentiles go. */
+static double chart_tail(const struct report_chart *chart)
+{
+    double most = 10;
+    for (size_t at = 0; at < chart->group->result_count; at++) {
+        const json_t *points = json_object_get(chart->group->results[at], "percentiles");
+        const json_t *last = json_array_get(points, json_array_size(points) - 1);
+        double share = report_number(last, "percentile") / 100;
+        if (report_bytes(chart->group->results[at]) == chart->bytes && share < 1 && 1 / (1 - share) > most)
+            most = 1 / (1 - share);
+    }
+    return most;
+}
+
 /* What the contestants are held against, as the block $limit: the copy ceiling, or the floor. */
 static const char *chart_limit(FILE *script, const struct report_chart *chart)
 {
@@ -112,7 +127,7 @@ static const char *chart_limit(FILE *script, const struct report_chart *chart)
             any = true;
         }
     } else if (chart->view == REPORT_PERCENTILES && group->kind == REPORT_ROUND_TRIP && floor_ns > 0) {
-        fprintf(script, "1 %.8g\n1e7 %.8g\n", floor_ns * 1e-9, floor_ns * 1e-9);
+        fprintf(script, "1 %.8g\n%.8g %.8g\n", floor_ns * 1e-9, chart_tail(chart), floor_ns * 1e-9);
         any = true;
     }
     fputs("END\n", script);
@@ -124,10 +139,9 @@ static void chart_axes(FILE *script, const struct report_chart *chart)
     char text[32];
     fputs("set logscale xy\nset xrange [*:*]\nset yrange [*:*]\n", script);
     if (chart->view == REPORT_PERCENTILES) {
-        fputs(
-            "set xtics ('0 %%' 1, '50 %%' 2, '90 %%' 10, '99 %%' 100, '99.9 %%' 1e3, '99.99 %%' 1e4, '99.999 %%' 1e5, "
-            "'' 1e6, '' 1e7) norotate\nset xlabel 'percentile'\nset format y '%.0s %cs'\n",
-            script);
+        fputs("set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1e3, '99.99' 1e4, '99.999' 1e5, '6 nines' 1e6, '7 nines' "
+              "1e7) norotate\nset xlabel 'percentile, %'\nset format y '%.0s %cs'\nset xrange [1:*]\n",
+              script);
         fprintf(script, "set ylabel '%s'\n", chart->group->kind == REPORT_ONE_WAY ? "one way" : "round trip");
         return;
     }
@@ -144,11 +158,10 @@ static void chart_axes(FILE *script, const struct report_chart *chart)
         fputs("set format y '%.0s %c'\nset ylabel 'messages per second'\n", script);
 }
 
-static void chart_look(FILE *script, size_t place, bool line)
+static void chart_look(FILE *script, size_t place)
 {
     fprintf(script, "lc rgb '%s' ", chart_colours[place % CHART_LOOKS]);
-    if (line)
-        fprintf(script, "lw %s dt %zu ", place ? "1.6" : "3", place / CHART_LOOKS % 4 + 1);
+    fprintf(script, "lw %s dt %zu ", place ? "1.6" : "3", place / CHART_LOOKS % 4 + 1);
     fprintf(script, "pt %d ps 0.7 ", chart_marks[(place + place / CHART_LOOKS) % CHART_LOOKS]);
 }
 
@@ -170,13 +183,14 @@ static void chart_lines(FILE *script, const struct report_chart *chart)
             fprintf(script, "%s$d%zu using 1:2:3:4 with yerrorbars notitle lc rgb '%s' lw 1 pt -1", comma, place,
                     chart_colours[place % CHART_LOOKS]);
         fprintf(script, "%s$d%zu using 1:2 with linespoints ", percentiles ? comma : ", \\\n ", place);
-        chart_look(script, place, true);
+        chart_look(script, place);
+        fputs(percentiles ? "pi 4 " : "", script);
         fputs("title ", script);
         chart_quote(script, json_string_value(json_array_get(chart->document->names, place)), false);
         comma = ", \\\n ";
     }
     if (limit)
-        fprintf(script, "%s$limit with lines lc rgb '#888888' lw 1.5 dt 2 title '%s'", comma, limit);
+        fprintf(script, "%s$limit with lines lc rgb '#666666' lw 1.8 dt 2 title '%s'", comma, limit);
     fputc('\n', script);
     free(there);
 }
@@ -230,8 +244,8 @@ static void chart_write(FILE *script, const struct report_chart *chart, size_t a
     fputs(chart_head, script);
     fprintf(script,
             "set terminal svg size %u,%u noenhanced font 'sans-serif,13' background '#ffffff' name 'chart%zu'\n"
-            "set output '%s'\nset title '%s'\n",
-            chart->width, chart->height, at, chart->file, chart->title);
+            "set key maxcols %u\nset output '%s'\nset title '%s'\n",
+            chart->width, chart->height, at, chart->columns, chart->file, chart->title);
     if (chart->view == REPORT_PERCENTILES || chart->group->size_count > 1)
         chart_lines(script, chart);
     else

@@ -5,7 +5,8 @@
 
 #include "report.h"
 
-#define PLAN_WIDTH 520 /* a phone held upright shows it without much shrinking */
+#define PLAN_WIDTH      520 /* a phone held upright shows it without much shrinking */
+#define PLAN_NAME_SHORT 23  /* names up to this many bytes stand in two columns */
 
 static bool plan_any(const struct report_chart *chart)
 {
@@ -64,8 +65,15 @@ static void plan_add(struct report *report, const struct report_chart *draft)
     *chart = *draft;
     plan_names(report, chart);
     bool dots = chart->view != REPORT_PERCENTILES && chart->group->size_count == 1;
+    size_t longest = 0, at;
+    json_t *name;
+    json_array_foreach(draft->document->names, at, name)
+    {
+        longest = json_string_length(name) > longest ? json_string_length(name) : longest;
+    }
+    chart->columns = longest > PLAN_NAME_SHORT ? 1 : 2;
     chart->width = PLAN_WIDTH;
-    chart->height = (unsigned)(dots ? 120 + 24 * names : 370 + 18 * ((names + 2) / 2));
+    chart->height = (unsigned)(dots ? 120 + 24 * names : 360 + 17 * (names / chart->columns + 1));
     report->chart_count++;
 }
 
