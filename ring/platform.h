@@ -55,13 +55,13 @@
 /* Is this expression known while compiling? Then a copy of that length becomes a few moves. */
 #define RING_IS_CONSTANT(expression) __builtin_constant_p(expression)
 
-/* Tells the core that this is a spin loop: about 40 cycles on x86, a hint on Arm. */
+/* Tells the core that this is a spin loop: some tens of cycles. */
 RING_INLINE void ring_cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-    __asm__ __volatile__("yield" ::: "memory");
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb" ::: "memory"); /* yield does nothing on most cores; this takes some tens of cycles */
 #else
     ring_compiler_barrier();
 #endif

@@ -29,8 +29,9 @@
 #include <ring/error.h>
 
 enum {
-    BACK_OFF = 24, /* pauses: about a microsecond on x86 */
-    SPIN = 1000,   /* polls before the first pause of a wait: some ten microseconds */
+    BACK_OFF = 24,     /* pauses, at the least: about a microsecond on x86 */
+    STREAM_BYTES = 48, /* a stream brings more than that per pause */
+    SPIN = 1000,       /* polls before the first pause of a wait: some ten microseconds */
     TRIAL_FIRST = 16,
     TRIAL_LAST = 65536,
 };
@@ -279,25 +280,38 @@ static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout
     }
 }
 
-/* Caught up with a stream, each look takes the line away from the producer that is writing it; leaving it alone for a
- * microsecond doubles the throughput. In a ping-pong the same pause would be felt in each message. So: back off when
- * more than one message came since the ring was last empty; else try it now and then, more and more seldom, since a
- * consumer that keeps step with a stream sees no more than one message at a time until it backs off once. */
-static bool should_back_off(struct ring_spsc_consumer *consumer)
+/* How many pauses to leave the ring alone, now that it was found empty.
+ *
+ * Caught up with a stream, each look takes a line away from the producer that is writing it, and the processor's
+ * prefetches take those behind it; a consumer that stays some ten KiB behind lets both sides run three times faster. In
+ * a ping-pong any pause would be felt in each message. So: back off when more than one message came since the ring was
+ * last empty, twice as long each time while more than a GB/s comes, half as long when it does not; a burst is thus held
+ * up at most for about as long as it has lasted, and never beyond BACK_OFF_MOST. A consumer that keeps step with a
+ * stream sees no more than one message at a time until it backs off once: that is tried now and then, more and more
+ * seldom. */
+static unsigned back_off(struct ring_spsc_consumer *consumer)
 {
+    uint64_t taken = consumer->position - consumer->emptied;
+    consumer->emptied = consumer->position;
     bool stream = consumer->streak > 1;
     consumer->streak = 0;
     if (stream) {
         consumer->trial_after = TRIAL_FIRST;
         consumer->lonely = 0;
-        return true;
+        if (taken >= (uint64_t)consumer->pauses * STREAM_BYTES)
+            consumer->pauses =
+                consumer->pauses * 2 < consumer->most_pauses ? consumer->pauses * 2 : consumer->most_pauses;
+        else
+            consumer->pauses = consumer->pauses / 2 > BACK_OFF ? consumer->pauses / 2 : BACK_OFF;
+        return consumer->pauses;
     }
+    consumer->pauses = BACK_OFF;
     if (++consumer->lonely < consumer->trial_after)
-        return false;
+        return 0;
     consumer->lonely = 0;
     if (consumer->trial_after < TRIAL_LAST)
         consumer->trial_after *= 2;
-    return true;
+    return BACK_OFF;
 }
 
 int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
@@ -308,18 +322,13 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
     if (code != -EAGAIN)
         return code;
     ring_spsc_publish_head(consumer);
-    if (should_back_off(consumer)) {
-        for (int i = 0; i < BACK_OFF; i++)
-            ring_cpu_relax();
-        code = look_for_message(consumer);
-        if (code != -EAGAIN)
-            return code;
-    }
-    if (timeout_ns != RING_NO_WAIT) {
-        code = spin_for_message(consumer);
-        return code != -EAGAIN ? code : wait_for_message(consumer, timeout_ns);
-    }
-    return ring_spsc_role_is_closed(consumer->control, RING_SPSC_PRODUCER) ? reason_for_nothing(consumer) : -EAGAIN;
+    if (timeout_ns == RING_NO_WAIT)
+        return ring_spsc_role_is_closed(consumer->control, RING_SPSC_PRODUCER) ? reason_for_nothing(consumer) : -EAGAIN;
+    unsigned pauses = back_off(consumer);
+    for (unsigned i = 0; i < pauses; i++)
+        ring_cpu_relax();
+    code = spin_for_message(consumer);
+    return code != -EAGAIN ? code : wait_for_message(consumer, timeout_ns);
 }
 
 /* The message at the consumer's position, in a pack or alone. ring_spsc_await() has found it. */

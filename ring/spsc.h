@@ -127,6 +127,9 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     uint32_t peeked_count;             /* and how many they are */
     uint32_t streak;                   /* messages since the ring was last found empty */
     uint32_t lonely;      /* how often in a row that was one at most, since the last trial of backing off */
+    uint32_t pauses;      /* of the last back-off, */
+    uint32_t most_pauses; /* and at most: a small ring would be full before */
+    uint64_t emptied;     /* position when the ring was last found empty */
     uint32_t trial_after; /* the number of those after which backing off is tried */
     uint32_t last_flags;  /* of the message last received: 0 or RING_REDELIVERED */
     struct ring_spsc_pack pack;

@@ -327,6 +327,13 @@ static uint64_t end_of_doubt(const struct found *found, uint64_t head, bool died
     return at;
 }
 
+/* How long a consumer may leave a stream alone before the ring could be full: 15 us on x86 for the default ring. */
+static uint32_t most_pauses(uint64_t capacity)
+{
+    uint64_t pauses = capacity / 4096;
+    return pauses < 24 ? 24 : pauses > 400 ? 400 : (uint32_t)pauses;
+}
+
 int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment, const char *ring,
                             int64_t timeout_ns)
 {
@@ -350,6 +357,9 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
                                              .control = found.control,
                                              .max_message = (size_t)found.max_message,
                                              .trial_after = 1,
+                                             .pauses = 1,
+                                             .most_pauses = most_pauses(found.capacity),
+                                             .emptied = head,
                                              .ring_data = found.data,
                                              .ring_mask = found.capacity - 1,
                                              .redelivered_until = end_of_doubt(&found, head, died),
