@@ -24,6 +24,24 @@ RING_INLINE uint64_t ring_spsc_pace(uint32_t length)
     return ((uint64_t)length + 7) & ~UINT64_C(7);
 }
 
+/* A ring as this process may use it: constants copied once and checked against the directory's entry. */
+struct ring_spsc_found {
+    struct ring_layout_spsc *control;
+    unsigned char *data;
+    uint64_t capacity;
+    uint64_t max_message;
+    uint64_t publish_bytes;
+    unsigned entry;
+};
+
+/* Finds a ring and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
+RING_PRIVATE int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found);
+
+/* Walks the records from `from` to the first zero word. -EUCLEAN: they never end, or one is impossible. */
+RING_PRIVATE int ring_spsc_walk(const struct ring_spsc_found *found, uint64_t from, uint64_t *end, uint64_t *messages);
+
+RING_PRIVATE struct ring_layout_role *ring_spsc_role_record(struct ring_layout_spsc *control, enum ring_spsc_role role);
+
 /* What became of the holder of a role. One or two loads, and a probe when it seems attached. */
 RING_PRIVATE enum ring_peer ring_spsc_role_state(struct ring_segment *segment, struct ring_layout_spsc *control,
                                                  unsigned entry, enum ring_spsc_role role);

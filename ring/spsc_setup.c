@@ -1,4 +1,4 @@
-/* spsc_setup.c - level 6: making an SPSC ring, taking its roles and giving them back, looking at it.
+/* spsc_setup.c - level 6: making an SPSC ring, taking its roles and giving them back.
  *
  * A role is a lock byte (liveness.h) and a record in the control page. The lock decides; the record tells how the last
  * holder went: CLOSED in good order, or ATTACHED, which with a free lock means death. Order when taking: lock, then
@@ -12,8 +12,6 @@
 #include <ring/allocator.h>
 #include <ring/clock.h>
 #include <ring/error.h>
-
-enum { INFO_ATTEMPTS = 16 };
 
 static const char *const role_names[] = { "producer", "consumer" };
 
@@ -92,17 +90,7 @@ int ring_spsc_create(struct ring_segment *segment, const char *ring, size_t byte
 
 /* ---- Finding and checking a ring ---- */
 
-/* A ring as this process may use it: constants copied once and checked against the directory's entry. */
-struct found {
-    struct ring_layout_spsc *control;
-    unsigned char *data;
-    uint64_t capacity;
-    uint64_t max_message;
-    uint64_t publish_bytes;
-    unsigned entry;
-};
-
-static int find(struct ring_segment *segment, const char *ring, struct found *found)
+int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found)
 {
     struct ring_entry_info entry;
     int code = ring_directory_find(segment, ring, RING_KIND_SPSC, &entry, &found->entry);
@@ -125,12 +113,13 @@ static int find(struct ring_segment *segment, const char *ring, struct found *fo
     return 0;
 }
 
-static int find_in_time(struct ring_segment *segment, const char *ring, struct found *found, int64_t timeout_ns)
+static int find_in_time(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found,
+                        int64_t timeout_ns)
 {
     int64_t deadline = ring_clock_deadline(timeout_ns);
     unsigned attempt = 0;
     for (;;) {
-        int code = find(segment, ring, found);
+        int code = ring_spsc_find(segment, ring, found);
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))
@@ -139,8 +128,7 @@ static int find_in_time(struct ring_segment *segment, const char *ring, struct f
     }
 }
 
-/* Walks the records from `from` to the first zero word. -EUCLEAN: they never end, or one is impossible. */
-static int walk(const struct found *found, uint64_t from, uint64_t *end, uint64_t *messages)
+int ring_spsc_walk(const struct ring_spsc_found *found, uint64_t from, uint64_t *end, uint64_t *messages)
 {
     uint64_t at = from;
     *messages = 0;
@@ -161,7 +149,7 @@ static int walk(const struct found *found, uint64_t from, uint64_t *end, uint64_
 
 /* ---- Roles ---- */
 
-static struct ring_layout_role *role_of(struct ring_layout_spsc *control, enum ring_spsc_role role)
+struct ring_layout_role *ring_spsc_role_record(struct ring_layout_spsc *control, enum ring_spsc_role role)
 {
     return role == RING_SPSC_PRODUCER ? &control->producer : &control->consumer;
 }
@@ -174,14 +162,14 @@ static int64_t lock_byte(unsigned entry, enum ring_spsc_role role)
 bool ring_spsc_role_is_closed(struct ring_layout_spsc *control, enum ring_spsc_role role)
 {
     /* L0: acquire, pairs with L2: all that the holder published comes before. */
-    uint64_t state = ring_atomic_load(&role_of(control, role)->state, memory_order_acquire);
+    uint64_t state = ring_atomic_load(&ring_spsc_role_record(control, role)->state, memory_order_acquire);
     return (state & 0xff) == RING_ROLE_CLOSED;
 }
 
 enum ring_peer ring_spsc_role_state(struct ring_segment *segment, struct ring_layout_spsc *control, unsigned entry,
                                     enum ring_spsc_role role)
 {
-    struct ring_layout_role *record = role_of(control, role);
+    struct ring_layout_role *record = ring_spsc_role_record(control, role);
     uint64_t before = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
     if ((before & 0xff) == RING_ROLE_NEVER)
         return RING_PEER_NEVER;
@@ -210,10 +198,10 @@ enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consume
 }
 
 /* Takes the lock and says so in the record; *died tells that the predecessor did. */
-static int take_role(struct ring_segment *segment, const char *ring, const struct found *found,
+static int take_role(struct ring_segment *segment, const char *ring, const struct ring_spsc_found *found,
                      enum ring_spsc_role role, struct ring_claim **claim, bool *died)
 {
-    struct ring_layout_role *record = role_of(found->control, role);
+    struct ring_layout_role *record = ring_spsc_role_record(found->control, role);
     int code = ring_claim_take(claim, &segment->witness, lock_byte(found->entry, role));
     if (code == -EBUSY)
         return ring_error(-EBUSY, "ring '%s' in %s has a living %s already: process %d; see 'ringctl info %s'", ring,
@@ -242,7 +230,7 @@ static int take_role(struct ring_segment *segment, const char *ring, const struc
  * stands. */
 static void leave_role(struct ring_layout_spsc *control, enum ring_spsc_role role, struct ring_claim *claim, bool died)
 {
-    struct ring_layout_role *record = role_of(control, role);
+    struct ring_layout_role *record = ring_spsc_role_record(control, role);
     uint64_t tenure = ring_atomic_load(&record->state, memory_order_relaxed) >> 8;
     /* L2: release, pairs with L0. */
     ring_atomic_store(&record->state, tenure << 8 | (died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED),
@@ -253,7 +241,7 @@ static void leave_role(struct ring_layout_spsc *control, enum ring_spsc_role rol
 
 /* Steps common to both opens. */
 static int open_role(struct ring_segment *segment, const char *ring, int64_t timeout_ns, enum ring_spsc_role role,
-                     struct found *found, struct ring_claim **claim, bool *died)
+                     struct ring_spsc_found *found, struct ring_claim **claim, bool *died)
 {
     int code = ring_segment_usable(segment);
     if (!code)
@@ -271,7 +259,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     if (!producer)
         return ring_error(-EINVAL, "the place for the producer is NULL");
     *producer = (struct ring_spsc_producer){ .fault = -EBADF };
-    struct found found;
+    struct ring_spsc_found found;
     struct ring_claim *claim;
     bool died;
     int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, &claim, &died);
@@ -280,7 +268,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire); /* P4 */
     uint64_t end = 0;
     uint64_t messages;
-    if (head % 8 || walk(&found, head, &end, &messages) != 0) {
+    if (head % 8 || ring_spsc_walk(&found, head, &end, &messages) != 0) {
         leave_role(found.control, RING_SPSC_PRODUCER, claim, died);
         ring_segment_drop(segment);
         return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its records do not end where they must", ring,
@@ -304,7 +292,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
 
 /* Where those before us may have been who died: what lies before is marked. It is kept in the ring, for a successor
  * that leaves in good order before it has taken all of it; and it ends with what is in the ring now. */
-static uint64_t end_of_doubt(const struct found *found, uint64_t head, bool died)
+static uint64_t end_of_doubt(const struct ring_spsc_found *found, uint64_t head, bool died)
 {
     struct ring_layout_spsc *control = found->control;
     uint64_t kept = ring_atomic_load(&control->head_doubt, memory_order_relaxed) - head; /* C7: ordered by the lock */
@@ -341,7 +329,7 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
         return ring_error(-EINVAL, "the place for the consumer is NULL");
     *consumer = (struct ring_spsc_consumer){ .fault = -EBADF, .usual_header = RING_RECORD_ONE };
     ring_spsc_settle(consumer);
-    struct found found;
+    struct ring_spsc_found found;
     struct ring_claim *claim;
     bool died;
     int code = open_role(segment, ring, timeout_ns, RING_SPSC_CONSUMER, &found, &claim, &died);
@@ -414,52 +402,4 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
     ring_spsc_fail_consumer(consumer, -EBADF);
     ring_segment_drop(segment);
     return 0;
-}
-
-/* ---- Looking ---- */
-
-static void describe_side(struct ring_segment *segment, const struct found *found, enum ring_spsc_role role,
-                          struct ring_spsc_side *side)
-{
-    struct ring_layout_role *record = role_of(found->control, role);
-    side->peer = ring_spsc_role_state(segment, found->control, found->entry, role);
-    side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
-    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);            /* L3 here and below: for people */
-    uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
-                          ring_atomic_load(&record->command[1], memory_order_relaxed) };
-    memcpy(side->command, words, sizeof words);
-    side->command[RING_LAYOUT_COMMAND - 1] = '\0';
-    side->asleep = ring_atomic_load(role == RING_SPSC_PRODUCER ? &found->control->producer_asleep
-                                                               : &found->control->consumer_asleep,
-                                    memory_order_relaxed) != 0;
-}
-
-int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_spsc_info *info)
-{
-    int code = ring_segment_usable(segment);
-    if (code)
-        return code;
-    if (!info || info->struct_size != sizeof *info)
-        return ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_spsc_info) first");
-    struct found found;
-    code = find(segment, ring, &found);
-    if (code)
-        return code;
-    *info = (struct ring_spsc_info){ .struct_size = sizeof *info,
-                                     .capacity = found.capacity,
-                                     .max_message = found.max_message,
-                                     .publish_bytes = found.publish_bytes };
-    code = -EUCLEAN;
-    for (int attempt = 0; code && attempt < INFO_ATTEMPTS; attempt++) { /* both sides may be running meanwhile */
-        info->head = ring_atomic_load(&found.control->head, memory_order_acquire); /* P4 */
-        if (info->head % 8 == 0)
-            code = walk(&found, info->head, &info->tail, &info->messages);
-    }
-    describe_side(segment, &found, RING_SPSC_PRODUCER, &info->producer);
-    describe_side(segment, &found, RING_SPSC_CONSUMER, &info->consumer);
-    return code ? ring_error(code,
-                             "ring '%s' in %s: its records could not be walked from %llu: damaged, or too much in "
-                             "motion",
-                             ring, segment->name, (unsigned long long)info->head)
-                : 0;
 }

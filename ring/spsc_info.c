@@ -1,0 +1,58 @@
+/* spsc_info.c - level 6: looking at an SPSC ring from outside, without disturbing it.
+ *
+ * Both sides may be running meanwhile: the walk may meet words that are being written anew. Each is checked, an
+ * impossible one starts the walk again, and what comes out is a picture of motion. Nothing is written.
+ */
+#include <ring/spsc_private.h>
+
+#include <errno.h>
+
+#include <ring/error.h>
+
+enum { INFO_ATTEMPTS = 16 };
+
+static void describe_side(struct ring_segment *segment, const struct ring_spsc_found *found, enum ring_spsc_role role,
+                          struct ring_spsc_side *side)
+{
+    struct ring_layout_role *record = ring_spsc_role_record(found->control, role);
+    side->peer = ring_spsc_role_state(segment, found->control, found->entry, role);
+    side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
+    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);            /* L3 here and below: for people */
+    uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
+                          ring_atomic_load(&record->command[1], memory_order_relaxed) };
+    memcpy(side->command, words, sizeof words);
+    side->command[RING_LAYOUT_COMMAND - 1] = '\0';
+    side->asleep = ring_atomic_load(role == RING_SPSC_PRODUCER ? &found->control->producer_asleep
+                                                               : &found->control->consumer_asleep,
+                                    memory_order_relaxed) != 0;
+}
+
+int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_spsc_info *info)
+{
+    int code = ring_segment_usable(segment);
+    if (code)
+        return code;
+    if (!info || info->struct_size != sizeof *info)
+        return ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_spsc_info) first");
+    struct ring_spsc_found found;
+    code = ring_spsc_find(segment, ring, &found);
+    if (code)
+        return code;
+    *info = (struct ring_spsc_info){ .struct_size = sizeof *info,
+                                     .capacity = found.capacity,
+                                     .max_message = found.max_message,
+                                     .publish_bytes = found.publish_bytes };
+    code = -EUCLEAN;
+    for (int attempt = 0; code && attempt < INFO_ATTEMPTS; attempt++) { /* both sides may be running meanwhile */
+        info->head = ring_atomic_load(&found.control->head, memory_order_acquire); /* P4 */
+        if (info->head % 8 == 0)
+            code = ring_spsc_walk(&found, info->head, &info->tail, &info->messages);
+    }
+    describe_side(segment, &found, RING_SPSC_PRODUCER, &info->producer);
+    describe_side(segment, &found, RING_SPSC_CONSUMER, &info->consumer);
+    return code ? ring_error(code,
+                             "ring '%s' in %s: its records could not be walked from %llu: damaged, or too much in "
+                             "motion",
+                             ring, segment->name, (unsigned long long)info->head)
+                : 0;
+}
