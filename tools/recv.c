@@ -131,8 +131,11 @@ static bool outlasts(struct recv *recv, int error)
         return false;
     if (ring_spsc_info(recv->segment, recv->transfer.ring, &info))
         return false;
-    if (!recv->transfer.follow)
-        return info.producer.tenures == recv->gone_tenure;
+    if (!recv->transfer.follow) {
+        if (info.producer.tenures != recv->gone_tenure)
+            recv->gone_tenure = 0; /* the next one has come since we were told: look again, then its end is ours */
+        return true;
+    }
     if (error == -EOWNERDEAD && recv->died_tenure != info.producer.tenures) {
         recv->died_tenure = info.producer.tenures;
         remark("the producer of ring '%s' died after %ju messages; waiting for the next", recv->transfer.ring,

@@ -50,13 +50,16 @@ static ssize_t read_some(const struct send *send, void *buffer, size_t size)
 }
 
 /* The consumer that was there before us and has gone may be followed by another. */
-static bool outlasts(const struct send *send)
+static bool outlasts(struct send *send)
 {
     struct ring_spsc_info info = { .struct_size = sizeof info };
     if (send->transfer.follow)
         return true;
-    return send->gone_tenure && !ring_spsc_info(send->segment, send->transfer.ring, &info) &&
-           info.consumer.tenures == send->gone_tenure;
+    if (!send->gone_tenure || ring_spsc_info(send->segment, send->transfer.ring, &info))
+        return false;
+    if (info.consumer.tenures != send->gone_tenure)
+        send->gone_tenure = 0; /* the next one has come since we were told: look again, then its end is ours */
+    return true;
 }
 
 /* The ring did not take a message: 0 to try again, else why it is over. */
