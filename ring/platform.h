@@ -109,7 +109,7 @@ RING_INLINE void ring_copy(void *to, const void *from, size_t length)
 /* Copies a message into a ring (to: a multiple of 8). The first bytes go word by word: a caller has mostly just written
  * the fields of his message, and a wider load of such bytes must wait until those stores have left the store buffer,
  * where they queue behind our own stores to lines that another core still owns. With words the processor hands them on
- * directly. Relaxed atomic stores, so that the compiler does not join them again. */
+ * directly. P5: relaxed atomic stores, ordered by P2, so that the compiler does not join them again. */
 #define RING_COPY_WORDS 64
 RING_INLINE void ring_copy_in(void *to, const void *from, size_t length)
 {

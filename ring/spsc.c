@@ -286,7 +286,7 @@ static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout
  * prefetches take those behind it; a consumer that stays some ten KiB behind lets both sides run three times faster. In
  * a ping-pong any pause would be felt in each message. So: back off when more than one message came since the ring was
  * last empty, twice as long each time while more than a GB/s comes, half as long when it does not; a burst is thus held
- * up at most for about as long as it has lasted, and never beyond BACK_OFF_MOST. A consumer that keeps step with a
+ * up at most for about as long as it has lasted, and never beyond most_pauses. A consumer that keeps step with a
  * stream sees no more than one message at a time until it backs off once: that is tried now and then, more and more
  * seldom. */
 static unsigned back_off(struct ring_spsc_consumer *consumer)

@@ -1,7 +1,7 @@
 /* spsc.h - level 6: a ring for one producer and one consumer, threads or processes, messages of any length.
  *
  * Each message lies in one piece behind one header word, and the header, stored last, is the signal: up to 56 bytes
- * travel in a single cache line. spsc.c tells the theory; docs/memory_ordering.md pairs the labels P0..P4, C1..C8.
+ * travel in a single cache line. spsc.c tells the theory; docs/memory_ordering.md pairs the labels P0..P5, C1..C8.
  *
  * Who may call what: an endpoint belongs to one thread at a time (handing it over needs the caller's own ordering). The
  * two roles are exclusive across processes: -EBUSY while a living process holds one, a successor takes over from the
@@ -9,6 +9,7 @@
  *
  * Time limits are the last argument, in ns: RING_NO_WAIT tries once and never enters the kernel (so it tells of a peer
  * that closed, but never of one that died: ask ring_spsc_*_state() now and then), RING_FOREVER waits.
+ * A limit is kept to within some tens of microseconds: that long a wait may spin before it looks at the clock.
  * Waiting ends early with -EPIPE (other side closed) or -EOWNERDEAD (other side died) when there is nothing left to
  * get, or no room; a new peer may attach later, so a caller may go on calling.
  *
@@ -32,7 +33,7 @@
 RING_BEGIN_C
 
 #define RING_SPSC_DEFAULT_BYTES                                                                                        \
-    ((size_t)2 << 20) /* twice a core's own cache, well inside the shared one: see docs/performance.md */
+    ((size_t)2 << 20) /* by measurement, on a machine with 1 MiB of own cache a core: see docs/performance.md */
 #define RING_SPSC_MIN_BYTES ((size_t)4 << 10)
 #define RING_SPSC_MAX_BYTES ((size_t)1 << 32)
 
