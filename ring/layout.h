@@ -64,7 +64,7 @@ enum ring_layout_entry_state {
     RING_ENTRY_READY = 1, /* release-stored last: all other fields of the entry and its ring are final */
 };
 
-enum ring_layout_kind { RING_KIND_NONE = 0, RING_KIND_SPSC = 1 };
+enum ring_layout_kind { RING_KIND_NONE = 0, RING_KIND_SPSC = 1, RING_KIND_MPMC = 2, RING_KIND_BROADCAST = 3 };
 
 /* One named ring. Writer: the holder of the directory lock, until `state` is RING_ENTRY_READY; then nobody. */
 struct ring_layout_entry {
@@ -133,6 +133,8 @@ struct ring_layout_spsc {
 /* Bytes of an object's byte range used for locks: far behind any data, so locks and contents never meet. */
 #define RING_LOCK_DIRECTORY INT64_C(0x4000000000000000)
 #define RING_LOCK_ROLES     INT64_C(0x4000000000001000) /* + 2 * directory entry, + 1 for the consumer */
+#define RING_LOCK_SEATS     INT64_C(0x4000000001000000) /* + RING_SEATS_MAX * directory entry + seat */
+#define RING_SEATS_MAX      4096                        /* seats of one ring: places of its participants */
 
 static_assert(sizeof(RING_ATOMIC(uint64_t)) == 8 && sizeof(RING_ATOMIC(uint32_t)) == 4, "atomics add nothing");
 static_assert(sizeof(struct ring_layout_segment) == 256, "ABI");
