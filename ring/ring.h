@@ -5,6 +5,7 @@
 #include <ring/allocator.h>
 #include <ring/error.h>
 #include <ring/layout.h>
+#include <ring/message.h>
 #include <ring/platform.h>
 #include <ring/segment.h>
 #include <ring/spsc.h>

@@ -123,7 +123,7 @@ int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, in
     if (code != -EAGAIN)
         return code;
     if (timeout_ns == RING_NO_WAIT) {
-        if (ring_spsc_role_is_closed(producer->control, RING_SPSC_CONSUMER))
+        if (ring_seat_is_closed(&producer->control->consumer))
             return reason_for_no_room(producer, stride);
         return -EAGAIN;
     }
@@ -323,7 +323,7 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
         return code;
     ring_spsc_publish_head(consumer);
     if (timeout_ns == RING_NO_WAIT)
-        return ring_spsc_role_is_closed(consumer->control, RING_SPSC_PRODUCER) ? reason_for_nothing(consumer) : -EAGAIN;
+        return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer) : -EAGAIN;
     unsigned pauses = back_off(consumer);
     for (unsigned i = 0; i < pauses; i++)
         ring_cpu_relax();

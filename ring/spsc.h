@@ -27,6 +27,7 @@
 #include <sys/types.h>
 
 #include <ring/layout.h>
+#include <ring/message.h>
 #include <ring/segment.h>
 #include <ring/wait.h>
 
@@ -43,15 +44,6 @@ RING_BEGIN_C
 #endif
 /* Further ahead their lines are asked for, so that several are under way at a time. */
 #define RING_SPSC_FETCH_AHEAD 1024
-
-#define RING_REDELIVERED UINT32_C(1) /* may have been delivered to a consumer that died before */
-
-/* One message in the ring (peek) or to be sent (send_batch, which reads data and length only). */
-struct ring_message {
-    void *data;
-    size_t length; /* bytes */
-    uint32_t flags;
-};
 
 /* ---- Setting up. 0 or -errno, with ring_error_detail(). ---- */
 
@@ -159,16 +151,6 @@ RING_PUBLIC int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer);
 
 /* ---- Looking. Cold; disturbs nobody; any thread of any process attached. ---- */
 
-enum ring_peer { RING_PEER_NEVER, RING_PEER_ALIVE, RING_PEER_CLOSED, RING_PEER_DEAD };
-
-struct ring_spsc_side {
-    enum ring_peer peer;
-    pid_t pid; /* for people: of the last holder */
-    char command[RING_LAYOUT_COMMAND];
-    uint64_t tenures; /* how many held this role so far */
-    bool asleep;
-};
-
 struct ring_spsc_info {
     size_t struct_size; /* set by the caller to sizeof this struct */
     uint64_t capacity;
@@ -177,8 +159,8 @@ struct ring_spsc_info {
     uint64_t head;     /* consumer's published position: up to publish_bytes behind the truth */
     uint64_t tail;     /* where the producer will write next, found by walking the records from head */
     uint64_t messages; /* in those records */
-    struct ring_spsc_side producer;
-    struct ring_spsc_side consumer;
+    struct ring_side producer;
+    struct ring_side consumer;
 };
 
 /* A snapshot. -ENOENT, -EUCLEAN, -EINVAL. */

@@ -12,16 +12,10 @@
 enum { INFO_ATTEMPTS = 16 };
 
 static void describe_side(struct ring_segment *segment, const struct ring_spsc_found *found, enum ring_spsc_role role,
-                          struct ring_spsc_side *side)
+                          struct ring_side *side)
 {
-    struct ring_layout_role *record = ring_spsc_role_record(found->control, role);
-    side->peer = ring_spsc_role_state(segment, found->control, found->entry, role);
-    side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
-    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);            /* L3 here and below: for people */
-    uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
-                          ring_atomic_load(&record->command[1], memory_order_relaxed) };
-    memcpy(side->command, words, sizeof words);
-    side->command[RING_LAYOUT_COMMAND - 1] = '\0';
+    struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
+    ring_seat_describe(&seat, side);
     side->asleep = ring_atomic_load(role == RING_SPSC_PRODUCER ? &found->control->producer_asleep
                                                                : &found->control->consumer_asleep,
                                     memory_order_relaxed) != 0;

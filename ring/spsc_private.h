@@ -2,6 +2,7 @@
 #ifndef RING_SPSC_PRIVATE_H
 #define RING_SPSC_PRIVATE_H
 
+#include <ring/seat.h>
 #include <ring/segment_private.h>
 #include <ring/spsc.h>
 
@@ -42,12 +43,9 @@ RING_PRIVATE int ring_spsc_walk(const struct ring_spsc_found *found, uint64_t fr
 
 RING_PRIVATE struct ring_layout_role *ring_spsc_role_record(struct ring_layout_spsc *control, enum ring_spsc_role role);
 
-/* What became of the holder of a role. One or two loads, and a probe when it seems attached. */
-RING_PRIVATE enum ring_peer ring_spsc_role_state(struct ring_segment *segment, struct ring_layout_spsc *control,
-                                                 unsigned entry, enum ring_spsc_role role);
-
-/* True once the role's holder left in good order: one load, no system call. */
-RING_PRIVATE bool ring_spsc_role_is_closed(struct ring_layout_spsc *control, enum ring_spsc_role role);
+/* The seat of a role: its record and its lock byte. */
+RING_PRIVATE struct ring_seat ring_spsc_seat(struct ring_segment *segment, struct ring_layout_spsc *control,
+                                             unsigned entry, enum ring_spsc_role role);
 
 /* Points the hot path at the ring, or at a private zero while the slow path must see every message. */
 RING_PRIVATE void ring_spsc_settle(struct ring_spsc_consumer *consumer);

@@ -1,8 +1,6 @@
 /* spsc_setup.c - level 6: making an SPSC ring, taking its roles and giving them back.
  *
- * A role is a lock byte (liveness.h) and a record in the control page. The lock decides; the record tells how the last
- * holder went: CLOSED in good order, or ATTACHED, which with a free lock means death. Order when taking: lock, then
- * ATTACHED; when leaving: CLOSED, then unlock; so ATTACHED with a free lock is never seen of the living.
+ * A role is a seat (seat.h): a lock byte, which decides, and a record in the control page.
  */
 #include <ring/spsc_private.h>
 
@@ -154,89 +152,49 @@ struct ring_layout_role *ring_spsc_role_record(struct ring_layout_spsc *control,
     return role == RING_SPSC_PRODUCER ? &control->producer : &control->consumer;
 }
 
-static int64_t lock_byte(unsigned entry, enum ring_spsc_role role)
+struct ring_seat ring_spsc_seat(struct ring_segment *segment, struct ring_layout_spsc *control, unsigned entry,
+                                enum ring_spsc_role role)
 {
-    return RING_LOCK_ROLES + 2 * (int64_t)entry + (role == RING_SPSC_CONSUMER);
-}
-
-bool ring_spsc_role_is_closed(struct ring_layout_spsc *control, enum ring_spsc_role role)
-{
-    /* L0: acquire, pairs with L2: all that the holder published comes before. */
-    uint64_t state = ring_atomic_load(&ring_spsc_role_record(control, role)->state, memory_order_acquire);
-    return (state & 0xff) == RING_ROLE_CLOSED;
-}
-
-enum ring_peer ring_spsc_role_state(struct ring_segment *segment, struct ring_layout_spsc *control, unsigned entry,
-                                    enum ring_spsc_role role)
-{
-    struct ring_layout_role *record = ring_spsc_role_record(control, role);
-    uint64_t before = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
-    if ((before & 0xff) == RING_ROLE_NEVER)
-        return RING_PEER_NEVER;
-    if ((before & 0xff) == RING_ROLE_CLOSED)
-        return RING_PEER_CLOSED;
-    if (ring_claim_is_held(&segment->witness, lock_byte(entry, role)))
-        return RING_PEER_ALIVE;
-    uint64_t after = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
-    if (after == before)
-        return RING_PEER_DEAD; /* the same tenure, not closed, and nobody holds the lock: proved */
-    return (after & 0xff) == RING_ROLE_CLOSED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
+    return (struct ring_seat){ .segment = segment,
+                               .record = ring_spsc_role_record(control, role),
+                               .lock = RING_LOCK_ROLES + 2 * (int64_t)entry + (role == RING_SPSC_CONSUMER) };
 }
 
 enum ring_peer ring_spsc_consumer_state(const struct ring_spsc_producer *producer)
 {
     if (!producer || !producer->claim)
         return RING_PEER_NEVER;
-    return ring_spsc_role_state(producer->segment, producer->control, producer->entry, RING_SPSC_CONSUMER);
+    struct ring_seat seat = ring_spsc_seat(producer->segment, producer->control, producer->entry, RING_SPSC_CONSUMER);
+    return ring_seat_state(&seat);
 }
 
 enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consumer)
 {
     if (!consumer || !consumer->claim)
         return RING_PEER_NEVER;
-    return ring_spsc_role_state(consumer->segment, consumer->control, consumer->entry, RING_SPSC_PRODUCER);
+    struct ring_seat seat = ring_spsc_seat(consumer->segment, consumer->control, consumer->entry, RING_SPSC_PRODUCER);
+    return ring_seat_state(&seat);
 }
 
-/* Takes the lock and says so in the record; *died tells that the predecessor did. */
 static int take_role(struct ring_segment *segment, const char *ring, const struct ring_spsc_found *found,
                      enum ring_spsc_role role, struct ring_claim **claim, bool *died)
 {
-    struct ring_layout_role *record = ring_spsc_role_record(found->control, role);
-    int code = ring_claim_take(claim, &segment->witness, lock_byte(found->entry, role));
+    struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
+    int code = ring_seat_take(&seat, ring_wait_register(), claim, died);
     if (code == -EBUSY)
         return ring_error(-EBUSY, "ring '%s' in %s has a living %s already: process %d; see 'ringctl info %s'", ring,
-                          segment->name, role_names[role], (int)ring_atomic_load(&record->pid, memory_order_relaxed),
-                          segment->name);
-    if (code)
-        return code;
-    uint64_t state = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
-    *died = (state & 0xff) == RING_ROLE_ATTACHED;
-    char command[RING_LAYOUT_COMMAND];
-    uint64_t started;
-    uint64_t words[2];
-    ring_segment_describe_self(command, &started);
-    memcpy(words, command, sizeof words);
-    ring_atomic_store(&record->barrier, ring_wait_register(), memory_order_relaxed);
-    ring_atomic_store(&record->pid, (int32_t)getpid(), memory_order_relaxed);
-    ring_atomic_store(&record->started, started, memory_order_relaxed);
-    ring_atomic_store(&record->command[0], words[0], memory_order_relaxed);
-    ring_atomic_store(&record->command[1], words[1], memory_order_relaxed);
-    /* L1: release, pairs with L0: the stores above (L3) come with it. */
-    ring_atomic_store(&record->state, ((state >> 8) + 1) << 8 | RING_ROLE_ATTACHED, memory_order_release);
-    return 0;
+                          segment->name, role_names[role],
+                          (int)ring_atomic_load(&seat.record->pid, memory_order_relaxed), segment->name);
+    return code;
 }
 
-/* The reverse order, and a wake for a peer that waits for us. `died`: we only looked in; the predecessor's death
- * stands. */
-static void leave_role(struct ring_layout_spsc *control, enum ring_spsc_role role, struct ring_claim *claim, bool died)
+/* Gives it back, and wakes a peer that waits for us. `died`: we only looked in; the predecessor's death stands. */
+static void leave_role(struct ring_segment *segment, const struct ring_spsc_found *found, enum ring_spsc_role role,
+                       struct ring_claim *claim, bool died)
 {
-    struct ring_layout_role *record = ring_spsc_role_record(control, role);
-    uint64_t tenure = ring_atomic_load(&record->state, memory_order_relaxed) >> 8;
-    /* L2: release, pairs with L0. */
-    ring_atomic_store(&record->state, tenure << 8 | (died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED),
-                      memory_order_release);
-    ring_claim_drop(claim);
-    ring_wake(role == RING_SPSC_PRODUCER ? &control->consumer_asleep : &control->producer_asleep);
+    struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
+    ring_seat_leave(&seat, claim, died);
+    ring_wake(role == RING_SPSC_PRODUCER ? &found->control->consumer_asleep : &found->control->producer_asleep);
 }
 
 /* Steps common to both opens. */
@@ -269,7 +227,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     uint64_t end = 0;
     uint64_t messages;
     if (head % 8 || ring_spsc_walk(&found, head, &end, &messages) != 0) {
-        leave_role(found.control, RING_SPSC_PRODUCER, claim, died);
+        leave_role(segment, &found, RING_SPSC_PRODUCER, claim, died);
         ring_segment_drop(segment);
         return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its records do not end where they must", ring,
                           segment->name);
@@ -360,7 +318,7 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
     if (code == -EUCLEAN || taken > consumer->pack.count || (taken && taken == consumer->pack.count)) {
         ring_spsc_fail_consumer(consumer, -EBADF);
         consumer->claim = NULL;
-        leave_role(found.control, RING_SPSC_CONSUMER, claim, died);
+        leave_role(segment, &found, RING_SPSC_CONSUMER, claim, died);
         ring_segment_drop(segment);
         return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its first record is impossible", ring, segment->name);
     }
@@ -373,13 +331,13 @@ int ring_spsc_close_producer(struct ring_spsc_producer *producer)
     if (!producer || !producer->claim)
         return ring_error(-EBADF, "this producer is not open");
     struct ring_claim *claim = producer->claim;
-    struct ring_layout_spsc *control = producer->control;
+    struct ring_spsc_found found = { .control = producer->control, .entry = producer->entry };
     struct ring_segment *segment = producer->segment;
     ring_spsc_fail_producer(producer, -EBADF);
     producer->max_message = 0;
     producer->claim = NULL;
     if (segment->pid == getpid())
-        leave_role(control, RING_SPSC_PRODUCER, claim, false);
+        leave_role(segment, &found, RING_SPSC_PRODUCER, claim, false);
     ring_segment_drop(segment);
     return 0;
 }
@@ -389,14 +347,15 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
     if (!consumer || !consumer->claim)
         return ring_error(-EBADF, "this consumer is not open");
     struct ring_claim *claim = consumer->claim;
-    struct ring_layout_spsc *control = consumer->control;
+    struct ring_spsc_found found = { .control = consumer->control, .entry = consumer->entry };
     struct ring_segment *segment = consumer->segment;
     if (segment->pid == getpid()) {
         if (consumer->fault == 0) {
             ring_spsc_publish_head(consumer);
-            ring_atomic_store(&control->head_taken, consumer->pack.taken, memory_order_relaxed); /* C4: ordered by L2 */
+            ring_atomic_store(&found.control->head_taken, consumer->pack.taken,
+                              memory_order_relaxed); /* C4: ordered by L2 */
         }
-        leave_role(control, RING_SPSC_CONSUMER, claim, false);
+        leave_role(segment, &found, RING_SPSC_CONSUMER, claim, false);
     }
     consumer->claim = NULL;
     ring_spsc_fail_consumer(consumer, -EBADF);

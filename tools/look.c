@@ -163,7 +163,7 @@ static const char *node_word(int node, char *buffer, size_t size)
     return node >= 0 ? buffer : node == RING_NODE_MIXED ? "mixed" : "unknown";
 }
 
-static void print_side(const char *role, const struct ring_spsc_side *side)
+static void print_side(const char *role, const struct ring_side *side)
 {
     char command[64];
     command_name(side->command, sizeof side->command, command, sizeof command);
@@ -215,7 +215,7 @@ static void print_segment(const struct ring_segment_info *info)
            (int)info->creator_pid, when, info->version);
 }
 
-static void json_side(struct json *json, const char *role, const struct ring_spsc_side *side)
+static void json_side(struct json *json, const char *role, const struct ring_side *side)
 {
     char command[64];
     json_open(json, role, '{');

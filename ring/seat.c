@@ -1,0 +1,92 @@
+/* seat.c - level 5: taking and leaving a place in a ring, and what became of whoever held it; see seat.h. */
+#include <ring/seat.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <ring/error.h>
+
+bool ring_seat_is_closed(const struct ring_layout_role *record)
+{
+    /* L0: acquire, pairs with L2: all that the holder published comes before. */
+    return (ring_atomic_load(&record->state, memory_order_acquire) & 0xff) == RING_ROLE_CLOSED;
+}
+
+enum ring_peer ring_seat_state(const struct ring_seat *seat)
+{
+    uint64_t before = ring_atomic_load(&seat->record->state, memory_order_acquire); /* L0 */
+    if ((before & 0xff) == RING_ROLE_NEVER)
+        return RING_PEER_NEVER;
+    if ((before & 0xff) == RING_ROLE_CLOSED)
+        return RING_PEER_CLOSED;
+    if (ring_claim_is_held(&seat->segment->witness, seat->lock))
+        return RING_PEER_ALIVE;
+    uint64_t after = ring_atomic_load(&seat->record->state, memory_order_acquire); /* L0 */
+    if (after == before)
+        return RING_PEER_DEAD; /* the same tenure, not closed, and nobody holds the lock: proved */
+    return (after & 0xff) == RING_ROLE_CLOSED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
+}
+
+int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim **claim, bool *died)
+{
+    struct ring_layout_role *record = seat->record;
+    int code = ring_claim_take(claim, &seat->segment->witness, seat->lock);
+    if (code)
+        return code;
+    uint64_t state = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
+    *died = (state & 0xff) == RING_ROLE_ATTACHED;
+    char command[RING_LAYOUT_COMMAND];
+    uint64_t started;
+    uint64_t words[2];
+    ring_segment_describe_self(command, &started);
+    memcpy(words, command, sizeof words);
+    ring_atomic_store(&record->barrier, barrier, memory_order_relaxed);
+    ring_atomic_store(&record->pid, (int32_t)getpid(), memory_order_relaxed);
+    ring_atomic_store(&record->started, started, memory_order_relaxed);
+    ring_atomic_store(&record->command[0], words[0], memory_order_relaxed);
+    ring_atomic_store(&record->command[1], words[1], memory_order_relaxed);
+    /* L1: release, pairs with L0: the stores above (L3) come with it. */
+    ring_atomic_store(&record->state, ((state >> 8) + 1) << 8 | RING_ROLE_ATTACHED, memory_order_release);
+    return 0;
+}
+
+int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index, struct ring_claim **claim,
+                       bool *died)
+{
+    for (int dead = 1; dead >= 0; dead--) /* the places of the dead first: fewer of them to be looked at later */
+        for (unsigned i = 0; i < row->count; i++) {
+            struct ring_seat seat = ring_seat_of_row(row, i);
+            bool attached = (ring_atomic_load(&seat.record->state, memory_order_relaxed) & 0xff) == RING_ROLE_ATTACHED;
+            if (dead && (!attached || ring_claim_is_held(&seat.segment->witness, seat.lock)))
+                continue; /* L0, relaxed: only a hint, the lock decides */
+            if (!dead && attached)
+                continue;
+            int code = ring_seat_take(&seat, barrier, claim, died);
+            *index = i;
+            if (code != -EBUSY)
+                return code;
+        }
+    return ring_error(-EUSERS, "all %u seats are held by living participants", row->count);
+}
+
+void ring_seat_leave(const struct ring_seat *seat, struct ring_claim *claim, bool as_died)
+{
+    uint64_t tenure = ring_atomic_load(&seat->record->state, memory_order_relaxed) >> 8;
+    /* L2: release, pairs with L0. */
+    ring_atomic_store(&seat->record->state, tenure << 8 | (as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED),
+                      memory_order_release);
+    ring_claim_drop(claim);
+}
+
+void ring_seat_describe(const struct ring_seat *seat, struct ring_side *side)
+{
+    const struct ring_layout_role *record = seat->record;
+    side->peer = ring_seat_state(seat);
+    side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
+    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);            /* L3 here and below: for people */
+    uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
+                          ring_atomic_load(&record->command[1], memory_order_relaxed) };
+    memcpy(side->command, words, sizeof words);
+    side->command[RING_LAYOUT_COMMAND - 1] = '\0';
+}
