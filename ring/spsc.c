@@ -183,6 +183,7 @@ void ring_spsc_publish_head(struct ring_spsc_consumer *consumer)
     if (consumer->published == consumer->position)
         return;
     consumer->published = consumer->position;
+    consumer->publish_at = consumer->position + consumer->publish_bytes;
     /* C2: release, pairs with P4. */
     ring_atomic_store(&consumer->control->head, consumer->position, memory_order_release);
     ring_compiler_barrier();
@@ -248,8 +249,10 @@ static int spin_for_message(struct ring_spsc_consumer *consumer)
     for (int i = 0; i < SPIN; i++) {
         uint64_t word = ring_atomic_load(header, memory_order_relaxed); /* C1 follows: in the hot path, or below */
         if (RING_UNLIKELY(word != 0)) {
-            if (word - RING_RECORD_ONE <= consumer->max_message && consumer->mask)
+            if (word - RING_RECORD_ONE <= consumer->max_message && consumer->mask) {
+                consumer->one_message = consumer->position + ring_spsc_stride(word - RING_RECORD_ONE);
                 return 0; /* the hot path reads and checks it again */
+            }
             return look_for_message(consumer);
         }
         ring_cpu_poll_gap();
@@ -293,8 +296,8 @@ static unsigned back_off(struct ring_spsc_consumer *consumer)
 {
     uint64_t taken = consumer->position - consumer->emptied;
     consumer->emptied = consumer->position;
-    bool stream = consumer->streak > 1;
-    consumer->streak = 0;
+    bool stream = taken && consumer->one_message != RING_SPSC_UNKNOWN && consumer->one_message != consumer->position;
+    consumer->one_message = RING_SPSC_UNKNOWN;
     if (stream) {
         consumer->trial_after = TRIAL_FIRST;
         consumer->lonely = 0;

@@ -77,6 +77,8 @@ RING_PUBLIC int ring_spsc_create_with(struct ring_segment *segment, const char *
 
 struct ring_claim; /* proof of life of whoever holds a role (liveness.h) */
 
+#define RING_SPSC_UNKNOWN UINT64_MAX /* no position: they are multiples of 8 */
+
 /* Private to its owner; lies on its own cache lines. Hot fields first. */
 struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     unsigned char *data; /* first byte of the ring's data */
@@ -111,18 +113,19 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     uint64_t usual_header;  /* header word of the last plain record, */
     uint64_t usual_length;  /* its length, */
     uint64_t usual_stride;  /* and its bytes in the ring: lets the core run ahead of the header's arrival */
-    uint64_t published;     /* position last published to the producer */
-    uint64_t publish_bytes; /* publish after so many bytes */
+    uint64_t publish_at;    /* publish at this position, */
+    uint64_t publish_bytes; /* so many bytes after */
+    uint64_t published;     /* the position last published to the producer */
     struct ring_layout_spsc *control;
     size_t max_message;
     uint64_t peeked_position;          /* where the messages last peeked end, */
     struct ring_spsc_pack peeked_pack; /* within which pack, */
     uint32_t peeked_count;             /* and how many they are */
-    uint32_t streak;                   /* messages since the ring was last found empty */
     uint32_t lonely;      /* how often in a row that was one at most, since the last trial of backing off */
     uint32_t pauses;      /* of the last back-off, */
     uint32_t most_pauses; /* and at most: a small ring would be full before */
-    uint64_t emptied;     /* position when the ring was last found empty */
+    uint64_t emptied;     /* position when the ring was last found empty, */
+    uint64_t one_message; /* and the position after the message that then came; or RING_SPSC_UNKNOWN */
     uint32_t trial_after; /* the number of those after which backing off is tried */
     uint32_t last_flags;  /* of the message last received: 0 or RING_REDELIVERED */
     struct ring_spsc_pack pack;
@@ -196,19 +199,30 @@ RING_INLINE uint64_t ring_spsc_stride(uint64_t length)
     return (length + RING_RECORD_HEADER + 7) & ~UINT64_C(7);
 }
 
+/* No ring's longest message is shorter than that, so a length known while compiling needs no look at max_message. */
+#define RING_SPSC_ALWAYS_FITS (RING_SPSC_MIN_BYTES / 4)
+
+RING_INLINE bool ring_spsc_is_too_long(uint64_t length, uint64_t max_message)
+{
+    return !(RING_IS_CONSTANT(length) && length <= RING_SPSC_ALWAYS_FITS) && length > max_message;
+}
+
 /* P0: takes the lines of the record to come away from the consumer's core, which has prefetched them: a prefetch takes
  * a clean line, but leaves a dirty one alone. What is written does not matter, the space is free. Relaxed: nobody reads
  * it before a later P2. */
-RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint64_t next, uint64_t stride)
+RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint64_t touched, uint64_t next,
+                                       uint64_t stride)
 {
-    uint64_t touched = producer->touched;
     if (RING_LIKELY((int64_t)(touched - next) >= (int64_t)(stride + RING_CACHE_LINE)))
         return;
     if (RING_UNLIKELY((int64_t)(touched - next) < 0))
         touched = (next + RING_CACHE_LINE - 1) & ~(uint64_t)(RING_CACHE_LINE - 1);
-    while (touched - next < stride + RING_CACHE_LINE && (int64_t)(producer->limit - touched) >= 0) {
-        ring_atomic_store(ring_spsc_header_at(producer->data, producer->mask, touched), 0, memory_order_relaxed);
-        ring_prefetch_for_write(ring_spsc_header_at(producer->data, producer->mask, touched + RING_SPSC_FETCH_AHEAD));
+    unsigned char *data = producer->data;
+    uint64_t mask = producer->mask;
+    uint64_t limit = producer->limit;
+    while (touched - next < stride + RING_CACHE_LINE && (int64_t)(limit - touched) >= 0) {
+        ring_atomic_store(ring_spsc_header_at(data, mask, touched), 0, memory_order_relaxed);
+        ring_prefetch_for_write(ring_spsc_header_at(data, mask, touched + RING_SPSC_FETCH_AHEAD));
         touched += RING_CACHE_LINE;
     }
     producer->touched = touched;
@@ -216,22 +230,27 @@ RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint
 
 /* P1..P3: makes the record at `position` visible, after the zero that ends the ring's records: whoever sees this header
  * sees that zero, or what came to stand there later. */
-RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t position, uint64_t header,
-                                   uint64_t stride)
+RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t position, const void *message,
+                                   size_t length, uint64_t header, uint64_t stride)
 {
+    /* Read before the stores, after which the compiler would read them again. */
     unsigned char *data = producer->data;
     uint64_t mask = producer->mask;
+    uint64_t touched = producer->touched;
+    RING_ATOMIC(uint32_t) *consumer_asleep = producer->consumer_asleep;
     uint64_t next = position + stride;
+    if (length)
+        ring_copy_in(data + (position & mask) + RING_RECORD_HEADER, message, length);
     /* P1: relaxed, ordered by P2; read by C1. */
     ring_atomic_store(ring_spsc_header_at(data, mask, next), 0, memory_order_relaxed);
     /* P2: release, pairs with C1: payload and zero come before. */
     ring_atomic_store(ring_spsc_header_at(data, mask, position), header, memory_order_release);
     ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
     /* P3: relaxed is enough: a sleeper that we miss here sees P2, see wait.h. */
-    if (RING_UNLIKELY(ring_atomic_load(producer->consumer_asleep, memory_order_relaxed) != 0))
-        ring_wake(producer->consumer_asleep);
+    if (RING_UNLIKELY(ring_atomic_load(consumer_asleep, memory_order_relaxed) != 0))
+        ring_wake(consumer_asleep);
     if (stride <= RING_SPSC_TOUCH_AHEAD)
-        ring_spsc_touch_ahead(producer, next, stride);
+        ring_spsc_touch_ahead(producer, touched, next, stride);
 }
 
 /* Copies a message into the ring. 0; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: full; -EMSGSIZE: longer than
@@ -240,7 +259,7 @@ RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t
 RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *message, size_t length,
                                int64_t timeout_ns)
 {
-    if (RING_UNLIKELY(length > producer->max_message || (!message && length)))
+    if (RING_UNLIKELY(ring_spsc_is_too_long(length, producer->max_message) || (!message && length)))
         return ring_spsc_refuse_length(producer, message, length);
     uint64_t stride = ring_spsc_stride(length);
     uint64_t position = producer->position;
@@ -250,9 +269,7 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
             return refusal;
     }
     producer->position = position + stride;
-    if (length)
-        ring_copy_in(producer->data + (position & producer->mask) + RING_RECORD_HEADER, message, length);
-    ring_spsc_publish(producer, position, RING_RECORD_ONE | length, stride);
+    ring_spsc_publish(producer, position, message, length, RING_RECORD_ONE | length, stride);
     return 0;
 }
 
@@ -262,7 +279,7 @@ RING_INLINE int ring_spsc_reserve(struct ring_spsc_producer *producer, size_t le
                                   int64_t timeout_ns)
 {
     *message = NULL;
-    if (RING_UNLIKELY(length > producer->max_message))
+    if (RING_UNLIKELY(ring_spsc_is_too_long(length, producer->max_message)))
         return ring_spsc_refuse_length(producer, NULL, length);
     uint64_t stride = ring_spsc_stride(length);
     uint64_t position = producer->position;
@@ -289,7 +306,7 @@ RING_INLINE int ring_spsc_commit(struct ring_spsc_producer *producer, size_t len
     producer->limit = producer->usual_limit;
     producer->reserved = 0;
     producer->position = position + stride;
-    ring_spsc_publish(producer, position, RING_RECORD_ONE | length, stride);
+    ring_spsc_publish(producer, position, NULL, 0, RING_RECORD_ONE | length, stride);
     return 0;
 }
 
@@ -307,9 +324,9 @@ RING_INLINE int ring_spsc_cancel(struct ring_spsc_producer *producer)
 RING_INLINE void ring_spsc_consumed(struct ring_spsc_consumer *consumer, uint64_t position)
 {
     consumer->position = position;
-    consumer->streak++;
-    if (RING_UNLIKELY(position - consumer->published >= consumer->publish_bytes)) {
+    if (RING_UNLIKELY((int64_t)(position - consumer->publish_at) >= 0)) {
         consumer->published = position;
+        consumer->publish_at = position + consumer->publish_bytes;
         /* C2: release, pairs with P4: we are done reading what lies before. */
         ring_atomic_store(&consumer->control->head, position, memory_order_release);
         ring_compiler_barrier();
@@ -326,8 +343,8 @@ RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t ex
     /* C1: acquire, pairs with P2. */
     uint64_t header =
         ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position), memory_order_acquire);
-    if (RING_IS_CONSTANT(expected) &&
-        RING_LIKELY(header == (RING_RECORD_ONE | expected) && expected <= consumer->max_message)) {
+    if (RING_IS_CONSTANT(expected) && RING_LIKELY(header == (RING_RECORD_ONE | expected) &&
+                                                  !ring_spsc_is_too_long(expected, consumer->max_message))) {
         *length = expected;
         *stride = ring_spsc_stride(expected);
         return true;
@@ -448,7 +465,7 @@ RING_INLINE int ring_spsc_recv_exactly(struct ring_spsc_consumer *consumer, void
     /* C1: as in ring_spsc_look. */
     uint64_t header =
         ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position), memory_order_acquire);
-    if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || length > consumer->max_message))
+    if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || ring_spsc_is_too_long(length, consumer->max_message)))
         return (int)ring_spsc_recv_array(consumer, message, length, 1, timeout_ns);
     ring_copy(message, record + RING_RECORD_HEADER, length);
     ring_spsc_consumed(consumer, position + ring_spsc_stride(length));

@@ -50,7 +50,7 @@ static void publish(struct ring_spsc_producer *producer, size_t length, uint64_t
     uint64_t payload = count > 1 ? count * ring_spsc_pace((uint32_t)length) : length;
     uint64_t position = producer->position;
     producer->position = position + ring_spsc_stride(payload);
-    ring_spsc_publish(producer, position, count << 32 | length, ring_spsc_stride(payload));
+    ring_spsc_publish(producer, position, NULL, 0, count << 32 | length, ring_spsc_stride(payload));
 }
 
 ssize_t ring_spsc_send_array(struct ring_spsc_producer *producer, const void *messages, size_t length, size_t count,
