@@ -1,8 +1,9 @@
 /* cell.c - runs a cell: makes the links, starts the sides, watches them, and clears away whatever is left of them.
  *
- * Every cell has processes of its own: one per side, or one with two threads. So a contestant that hangs or crashes
- * takes nothing with it, and nothing of one cell (heap, page tables, descriptors) is left for the next. The engine
- * sleeps in sigtimedwait meanwhile: it takes no time from the sides, and SIGINT or SIGTERM ends a run in good order.
+ * Every cell has processes of its own: one per side, or one with a thread per side. So a contestant that hangs or
+ * crashes takes nothing with it, and nothing of one cell (heap, page tables, descriptors) is left for the next. The
+ * engine sleeps in sigtimedwait meanwhile: it takes no time from the sides, and SIGINT or SIGTERM ends a run in good
+ * order.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "cell.h"
+#include "message.h"
 #include "region.h"
 
 #define CELL_PATIENCE_S 20 /* without a sign of life */
@@ -45,13 +47,15 @@ int engine_signal(void)
 struct cell_thread {
     const struct cell *cell;
     struct cell_shared *shared;
+    size_t side;
+    pthread_t thread;
 };
 
-static void *cell_second_thread(void *argument)
+static void *cell_thread_main(void *argument)
 {
     struct cell_thread *thread = argument;
-    if (side_run(thread->cell, thread->shared, 1) != 0)
-        _exit(1); /* the first thread would wait for ever */
+    if (side_run(thread->cell, thread->shared, thread->side) != 0)
+        _exit(1); /* the others would wait for ever */
     return NULL;
 }
 
@@ -72,27 +76,31 @@ static void cell_destroy_links(const struct cell *cell, struct cell_shared *shar
             cell->transport->destroy(&shared->links[at]);
 }
 
+/* The first side runs in the thread that is there already. */
 static int cell_run_threads(const struct cell *cell, struct cell_shared *shared)
 {
-    struct cell_thread second = { cell, shared };
-    pthread_t thread;
+    struct cell_thread threads[CELL_SIDES];
+    size_t count = cell_sides(cell);
     int refusal = cell_make_links(cell, shared);
-    if (!refusal)
-        refusal = -pthread_create(&thread, NULL, cell_second_thread, &second);
+    for (size_t side = 1; side < count && !refusal; side++) {
+        threads[side] = (struct cell_thread){ .cell = cell, .shared = shared, .side = side };
+        refusal = -pthread_create(&threads[side].thread, NULL, cell_thread_main, &threads[side]);
+    }
     if (refusal) {
         shared->sides[0].error = refusal;
         snprintf(shared->sides[0].doing, sizeof shared->sides[0].doing, "creating");
         atomic_store(&shared->failed, 1);
-        return 1;
+        _exit(1); /* with whatever threads there are */
     }
     if (side_run(cell, shared, 0) != 0)
         _exit(1); /* as above */
-    pthread_join(thread, NULL);
+    for (size_t side = 1; side < count; side++)
+        pthread_join(threads[side].thread, NULL);
     cell_destroy_links(cell, shared);
     return 0;
 }
 
-static pid_t cell_start(const struct cell *cell, struct cell_shared *shared, int side)
+static pid_t cell_start(const struct cell *cell, struct cell_shared *shared, size_t side)
 {
     pid_t engine = getpid(), child = fork();
     if (child != 0)
@@ -115,7 +123,7 @@ struct cell_watch {
 
 static void cell_kill(struct cell_watch *watch)
 {
-    for (int side = 0; side < CELL_SIDES; side++)
+    for (size_t side = 0; side < CELL_SIDES; side++)
         if (watch->children[side] > 0)
             kill(watch->children[side], SIGKILL);
 }
@@ -131,7 +139,7 @@ static void cell_give_up(struct cell_watch *watch, int outcome, const char *why)
 
 static void cell_reap(struct cell_watch *watch)
 {
-    for (int side = 0; side < CELL_SIDES; side++) {
+    for (size_t side = 0; side < CELL_SIDES; side++) {
         int status;
         if (watch->children[side] <= 0 || waitpid(watch->children[side], &status, WNOHANG) != watch->children[side])
             continue;
@@ -148,12 +156,22 @@ static void cell_reap(struct cell_watch *watch)
     }
 }
 
-static void cell_wait(struct cell_watch *watch, struct cell_shared *shared)
+/* Nothing moves any more: is it because messages that were sent never came? */
+static void cell_lose_patience(struct cell_watch *watch, const struct cell_shared *shared, double patience)
+{
+    char why[160];
+    bool lost = shared->count && !atomic_load(&shared->sending);
+    snprintf(why, sizeof why, "%sno progress for %g s%s: killed", lost ? "LOST MESSAGES: " : "", patience,
+             lost ? " after all messages had been sent" : "");
+    cell_give_up(watch, lost ? -EBADMSG : -ETIMEDOUT, why);
+}
+
+static void cell_wait(struct cell_watch *watch, struct cell_shared *shared, double patience)
 {
     uint64_t seen = 0, since = bench_clock_ns();
+    struct timespec nap = { patience < 4 ? 0 : 1, patience < 4 ? (long)(patience * 0.25e9) : 0 };
     while (watch->living) {
-        struct timespec second = { 1, 0 };
-        int signal = sigtimedwait(&engine_waits_for, NULL, &second);
+        int signal = sigtimedwait(&engine_waits_for, NULL, &nap);
         if (signal > 0 && signal != SIGCHLD) {
             engine_ended_by = signal;
             cell_give_up(watch, -EINTR, "interrupted");
@@ -163,33 +181,54 @@ static void cell_wait(struct cell_watch *watch, struct cell_shared *shared)
         if (slices != seen) {
             seen = slices;
             since = now;
-        } else if (now - since > CELL_PATIENCE_S * UINT64_C(1000000000)) {
-            char why[80];
-            snprintf(why, sizeof why, "no progress for %d s: killed", CELL_PATIENCE_S);
-            cell_give_up(watch, -ETIMEDOUT, why);
+        } else if ((double)(now - since) > patience * 1e9) {
+            cell_lose_patience(watch, shared, patience);
         }
     }
 }
 
+/* "12", or "12 of producer 3" where there are several. */
+static const char *cell_number(const struct cell *cell, uint64_t word, char *text, size_t size)
+{
+    unsigned long long number = word & BENCH_NUMBER_MASK;
+    if (cell_producers(cell) > 1)
+        snprintf(text, size, "%llu of producer %u", number, (unsigned)(word >> BENCH_PRODUCER_SHIFT) + 1);
+    else
+        snprintf(text, size, "%llu", (unsigned long long)word);
+    return text;
+}
+
+static void cell_explain_sequence(const struct cell *cell, const struct cell_side *side, char *why, size_t size)
+{
+    char expected[64], received[64];
+    if (strcmp(side->doing, "counting") == 0)
+        snprintf(why, size, "SEQUENCE ERROR: %llu messages sent, %llu received, but not each of them once",
+                 (unsigned long long)side->expected, (unsigned long long)side->received);
+    else
+        snprintf(why, size, "SEQUENCE ERROR: message %s%s expected, %s received",
+                 cell_number(cell, side->expected, expected, sizeof expected),
+                 cell_is_shared(cell) ? " or a later one" : "",
+                 cell_number(cell, side->received, received, sizeof received));
+}
+
 /* Puts what the failing side left behind into a sentence. */
-static int cell_explain(const struct cell_shared *shared, struct cell_result *result, int outcome)
+static int cell_explain(const struct cell *cell, const struct cell_shared *shared, struct cell_result *result,
+                        int outcome)
 {
     int failed = atomic_load(&shared->failed) - 1;
     if (outcome != -ECANCELED || failed < 0)
         return outcome;
-    int error = shared->sides[failed].error;
-    const char *who = failed == 0 ? "producer" : "consumer", *doing = shared->sides[failed].doing, *why = "";
-    for (int at = 0; at < CELL_SIDES; at++)
+    const struct cell_side *side = &shared->sides[failed];
+    const char *who = (size_t)failed < cell_producers(cell) ? "producer" : "consumer", *why = "";
+    for (int at = 0; at < CELL_LINKS; at++)
         if (shared->links[at].why[0])
             why = shared->links[at].why;
-    if (error == -EBADMSG)
-        snprintf(result->why, sizeof result->why, "SEQUENCE ERROR: message %llu expected, %llu received",
-                 (unsigned long long)shared->sides[failed].expected,
-                 (unsigned long long)shared->sides[failed].received);
+    if (side->error == -EBADMSG)
+        cell_explain_sequence(cell, side, result->why, sizeof result->why);
     else
-        snprintf(result->why, sizeof result->why, "%s failed in %s: %s%s%s", who, doing, strerror(-error),
+        snprintf(result->why, sizeof result->why, "%s failed in %s: %s%s%s", who, side->doing, strerror(-side->error),
                  why[0] ? ": " : "", why);
-    return error;
+    return side->error;
 }
 
 static int cell_prepare(const struct cell *cell, struct cell_shared *shared)
@@ -226,14 +265,14 @@ static void cell_clear_away(const struct cell *cell, struct cell_shared *shared)
 static int cell_go(const struct cell *cell, struct cell_shared *shared, struct cell_result *result)
 {
     struct cell_watch watch = { .result = result };
-    int sides = cell->options.processes ? CELL_SIDES : 1;
+    size_t sides = cell->options.processes ? cell_sides(cell) : 1;
     int refusal = cell->options.processes ? cell_make_links(cell, shared) : 0;
     if (refusal) {
         const char *why = shared->links[0].why[0] ? shared->links[0].why : shared->links[1].why;
         snprintf(result->why, sizeof result->why, "cannot be created: %s%s%s", strerror(-refusal), why[0] ? ": " : "",
                  why);
     }
-    for (int side = 0; side < sides && !refusal; side++) {
+    for (size_t side = 0; side < sides && !refusal; side++) {
         watch.children[side] = cell_start(cell, shared, side);
         if (watch.children[side] < 0) {
             cell_give_up(&watch, -errno, "no process could be started");
@@ -242,8 +281,8 @@ static int cell_go(const struct cell *cell, struct cell_shared *shared, struct c
         watch.living++;
     }
     if (!refusal) {
-        cell_wait(&watch, shared);
-        refusal = cell_explain(shared, result, watch.outcome);
+        cell_wait(&watch, shared, cell->patience > 0 ? cell->patience : CELL_PATIENCE_S);
+        refusal = cell_explain(cell, shared, result, watch.outcome);
     }
     if (cell->options.processes)
         cell_destroy_links(cell, shared);
@@ -265,6 +304,8 @@ int cell_run(const struct cell *cell, struct cell_result *result, struct histogr
         return refusal;
     result->messages = shared->messages;
     result->messages_per_second = shared->messages / shared->seconds;
+    result->producer_seconds = shared->producer_seconds;
+    result->lost = shared->lost;
     if (histogram)
         *histogram = shared->histogram;
     return 0;

@@ -19,7 +19,10 @@
  *     BENCH_INLINE int own_peek(own_consumer *, const void **message, size_t bytes); 0; -EAGAIN; else -errno
  *     BENCH_INLINE int own_release(own_consumer *, size_t bytes);                    0 or -errno
  *
- *     #define TRANSPORT_IDLE() ...          what to do after -EAGAIN; default: nothing, look again at once
+ *     #define TRANSPORT_HAS_MANY            it can have several producers or consumers
+ *     #define TRANSPORT_HAS_LOST            it overwrites: own_recv and the others of a consumer may return -EOVERFLOW,
+ * and then BENCH_INLINE uint64_t own_lost(own_consumer *);                                how many were lost since
+ * asked last #define TRANSPORT_IDLE() ...          what to do after -EAGAIN; default: nothing, look again at once
  *     #define TRANSPORT_ONE_SIZE            no loop per size (for system calls, where it gains nothing)
  *
  * After it, own_loops is the struct transport_loops, and these macros are undefined again. In all calls `bytes` is a
@@ -47,12 +50,18 @@
 #ifndef TRANSPORT_IDLE
 #define TRANSPORT_IDLE() ((void)0)
 #endif
+#define BENCH_IDLE(run)                                                                                                \
+    do {                                                                                                               \
+        TRANSPORT_IDLE();                                                                                              \
+        if (__builtin_expect((run)->crowded, 0))                                                                       \
+            bench_give_way(run);                                                                                       \
+    } while (0)
 
 BENCH_INLINE int BENCH_OWN(send_one)(struct bench_run *run, const unsigned char *message, const size_t bytes)
 {
     int refusal;
     while ((refusal = BENCH_OWN(send)((BENCH_OWN(producer) *)run->out, message, bytes)) == -EAGAIN)
-        TRANSPORT_IDLE();
+        BENCH_IDLE(run);
     return refusal;
 }
 
@@ -60,7 +69,7 @@ BENCH_INLINE int BENCH_OWN(recv_one)(struct bench_run *run, unsigned char *messa
 {
     int refusal;
     while ((refusal = BENCH_OWN(recv)((BENCH_OWN(consumer) *)run->in, message, bytes)) == -EAGAIN)
-        TRANSPORT_IDLE();
+        BENCH_IDLE(run);
     if (bytes > 8) /* one word is checked whole, and may stay in a register */
         bench_escape(message);
     return refusal;
@@ -200,7 +209,7 @@ BENCH_INLINE int BENCH_OWN(produce_batch_of)(struct bench_run *run, uint64_t fir
             if (__builtin_expect(result > 0, 1))
                 sent += (size_t)result;
             else if (result == -EAGAIN)
-                TRANSPORT_IDLE();
+                BENCH_IDLE(run);
             else
                 return result ? (int)result : -EIO;
         }
@@ -217,7 +226,7 @@ BENCH_INLINE int BENCH_OWN(consume_batch_of)(struct bench_run *run, uint64_t fir
         if (__builtin_expect(result <= 0, 0)) {
             if (result != -EAGAIN)
                 return result ? (int)result : -EIO;
-            TRANSPORT_IDLE();
+            BENCH_IDLE(run);
             continue;
         }
         for (size_t at = 0; at < (size_t)result; at++, number++) {
@@ -238,7 +247,7 @@ BENCH_INLINE int BENCH_OWN(produce_in_place_of)(struct bench_run *run, uint64_t 
         void *message = NULL;
         int refusal;
         while ((refusal = BENCH_OWN(reserve)((BENCH_OWN(producer) *)run->out, &message, bytes)) == -EAGAIN)
-            TRANSPORT_IDLE();
+            BENCH_IDLE(run);
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
         bench_fill((unsigned char *)message, bytes, number);
@@ -256,7 +265,7 @@ BENCH_INLINE int BENCH_OWN(consume_in_place_of)(struct bench_run *run, uint64_t 
         const void *message = NULL;
         int refusal;
         while ((refusal = BENCH_OWN(peek)((BENCH_OWN(consumer) *)run->in, &message, bytes)) == -EAGAIN)
-            TRANSPORT_IDLE();
+            BENCH_IDLE(run);
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
         refusal = bench_check_all(run, (const unsigned char *)message, bytes, number);
@@ -268,6 +277,10 @@ BENCH_INLINE int BENCH_OWN(consume_in_place_of)(struct bench_run *run, uint64_t 
     }
     return 0;
 }
+#endif
+
+#if defined(TRANSPORT_HAS_MANY) || defined(TRANSPORT_HAS_LOST)
+#include "loops_many.h"
 #endif
 
 /* One function per loop: the switch over the sizes, each case with its own inlined loop. */
@@ -320,6 +333,36 @@ BENCH_LOOP(produce_in_place)
 BENCH_LOOP(consume_in_place)
 #undef BENCH_LOOP_CALLED
 #endif
+#ifdef TRANSPORT_HAS_MANY
+#define BENCH_LOOP_CALLED BENCH_OWN(gather_of)
+BENCH_LOOP(gather)
+#undef BENCH_LOOP_CALLED
+#ifdef TRANSPORT_HAS_BATCH
+#define BENCH_LOOP_CALLED BENCH_OWN(gather_batch_of)
+BENCH_LOOP(gather_batch)
+#undef BENCH_LOOP_CALLED
+#endif
+#ifdef TRANSPORT_HAS_IN_PLACE
+#define BENCH_LOOP_CALLED BENCH_OWN(gather_in_place_of)
+BENCH_LOOP(gather_in_place)
+#undef BENCH_LOOP_CALLED
+#endif
+#endif
+#ifdef TRANSPORT_HAS_LOST
+#define BENCH_LOOP_CALLED BENCH_OWN(follow_of)
+BENCH_LOOP(follow)
+#undef BENCH_LOOP_CALLED
+#ifdef TRANSPORT_HAS_BATCH
+#define BENCH_LOOP_CALLED BENCH_OWN(follow_batch_of)
+BENCH_LOOP(follow_batch)
+#undef BENCH_LOOP_CALLED
+#endif
+#ifdef TRANSPORT_HAS_IN_PLACE
+#define BENCH_LOOP_CALLED BENCH_OWN(follow_in_place_of)
+BENCH_LOOP(follow_in_place)
+#undef BENCH_LOOP_CALLED
+#endif
+#endif
 
 static const struct transport_loops BENCH_OWN(loops) = {
     BENCH_OWN(produce),
@@ -342,12 +385,45 @@ static const struct transport_loops BENCH_OWN(loops) = {
     BENCH_OWN(pong),
     BENCH_OWN(pace),
     BENCH_OWN(collect),
+#ifdef TRANSPORT_HAS_MANY
+    BENCH_OWN(gather),
+#else
+    NULL,
+#endif
+#if defined(TRANSPORT_HAS_MANY) && defined(TRANSPORT_HAS_BATCH)
+    BENCH_OWN(gather_batch),
+#else
+    NULL,
+#endif
+#if defined(TRANSPORT_HAS_MANY) && defined(TRANSPORT_HAS_IN_PLACE)
+    BENCH_OWN(gather_in_place),
+#else
+    NULL,
+#endif
+#ifdef TRANSPORT_HAS_LOST
+    BENCH_OWN(follow),
+#else
+    NULL,
+#endif
+#if defined(TRANSPORT_HAS_LOST) && defined(TRANSPORT_HAS_BATCH)
+    BENCH_OWN(follow_batch),
+#else
+    NULL,
+#endif
+#if defined(TRANSPORT_HAS_LOST) && defined(TRANSPORT_HAS_IN_PLACE)
+    BENCH_OWN(follow_in_place),
+#else
+    NULL,
+#endif
 };
 
 #undef BENCH_LOOP
 #undef BENCH_ALL_CASES
 #undef TRANSPORT
 #undef TRANSPORT_IDLE
+#undef BENCH_IDLE
+#undef TRANSPORT_HAS_MANY
+#undef TRANSPORT_HAS_LOST
 #undef TRANSPORT_ONE_SIZE
 #undef TRANSPORT_HAS_BATCH
 #undef TRANSPORT_HAS_IN_PLACE

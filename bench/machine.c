@@ -60,7 +60,7 @@ static void machine_set(json_t *machine, const char *key, const char *value)
         json_object_set_new(machine, key, json_string(value));
 }
 
-json_t *machine_describe(const int processors[2])
+json_t *machine_describe(const int *processors, size_t count)
 {
     char text[256];
     struct utsname kernel;
@@ -73,7 +73,10 @@ json_t *machine_describe(const int processors[2])
         machine_set(machine, "kernel", kernel.release);
         machine_set(machine, "architecture", kernel.machine);
     }
-    json_object_set_new(machine, "cpus", json_pack("[i, i]", processors[0], processors[1]));
+    json_t *pinned = json_array();
+    for (size_t at = 0; at < count; at++)
+        json_array_append_new(pinned, json_integer(processors[at]));
+    json_object_set_new(machine, "cpus", pinned);
     machine_set(machine, "compiler", BENCH_COMPILER);
     machine_set(machine, "flags", BENCH_FLAGS);
     machine_set(machine, "commit", BENCH_COMMIT);

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 /* The object "machine" of a result; NULL when memory runs out. */
-json_t *machine_describe(const int processors[2]);
+json_t *machine_describe(const int *processors, size_t count);
 
 /* One line for people. */
 void machine_line(char *line, size_t size);

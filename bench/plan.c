@@ -5,7 +5,9 @@
 #include "contestants.h"
 #include "plan.h"
 
-#define PLAN_BASELINE "shmring spsc"
+/* By enum bench_topology. */
+static const char *const plan_baselines[] = { "shmring spsc", "shmring mpmc", "shmring broadcast" };
+static const char *const plan_topologies[] = { "spsc", "mpmc", "broadcast" };
 
 const char *plan_kind_name(enum cell_kind kind)
 {
@@ -17,12 +19,42 @@ const char *plan_mode_name(const struct bench_options *options)
     return options->processes ? "processes" : "threads";
 }
 
+const char *plan_topology_name(enum bench_topology topology)
+{
+    return plan_topologies[topology];
+}
+
+const char *plan_sides_name(const struct bench_options *options, char *text, size_t size)
+{
+    snprintf(text, size, "%zu producer%s, %zu consumer%s", options->producers, options->producers == 1 ? "" : "s",
+             options->consumers, options->consumers == 1 ? "" : "s");
+    return text;
+}
+
+/* The same for who takes part and who gets a message. */
+static const char *plan_refusal_topology(unsigned abilities, const struct bench_options *options)
+{
+    bool broadcast = options->topology == BENCH_BROADCAST;
+    if (broadcast != ((abilities & TRANSPORT_BROADCAST) != 0))
+        return broadcast ? "each message goes to one consumer only" : "each message goes to every consumer";
+    if (options->topology == BENCH_MPMC && !(abilities & (TRANSPORT_MANY_PRODUCERS | TRANSPORT_MANY_CONSUMERS)))
+        return "for one producer and one consumer only";
+    if (options->producers > 1 && !(abilities & TRANSPORT_MANY_PRODUCERS))
+        return "takes one producer only";
+    if (options->consumers > 1 && !broadcast && !(abilities & TRANSPORT_MANY_CONSUMERS))
+        return "takes one consumer only";
+    return NULL;
+}
+
 /* Why this contestant cannot do this section; NULL: it can. */
 static const char *plan_refusal(const struct transport *transport, const struct plan_section *section)
 {
     const struct bench_options *options = &section->options;
     if (!(transport->abilities & (options->processes ? TRANSPORT_PROCESSES : TRANSPORT_THREADS)))
         return options->processes ? "works between threads only" : "works between processes only";
+    const char *why = plan_refusal_topology(transport->abilities, options);
+    if (why)
+        return why;
     if (options->in_place && !transport->loops->produce_in_place)
         return "has no calls to write and read in place";
     if (options->batch > 1 && !transport->loops->produce_batch)
@@ -73,27 +105,50 @@ static int plan_add(struct plan *plan, enum cell_kind kind, const struct bench_o
     return plan_fill_section(plan, section);
 }
 
-/* Throughput in each manner and batch, latency once: for one mode and size. */
-static int plan_add_all(struct plan *plan, bool processes, size_t bytes)
+/* Throughput in each manner and batch: for one mode, size and number of sides. */
+static int plan_add_streams(struct plan *plan, struct bench_options options)
 {
     const struct plan_options *asked = &plan->options;
-    struct bench_options options = {
-        .bytes = bytes, .ring_bytes = asked->ring_bytes, .batch = 1, .huge = asked->huge, .processes = processes
-    };
     int refusal = 0;
-    for (size_t at = 0; at < asked->batch_count && asked->throughput && asked->copy && !refusal; at++) {
+    for (size_t at = 0; at < asked->batch_count && asked->copy && !refusal; at++) {
         options.batch = asked->batches[at];
         refusal = plan_add(plan, CELL_THROUGHPUT, &options);
     }
     options.batch = 1;
-    if (asked->throughput && asked->in_place && !refusal) {
-        options.in_place = true;
+    options.in_place = true;
+    if (asked->in_place && !refusal)
         refusal = plan_add(plan, CELL_THROUGHPUT, &options);
-        options.in_place = false;
+    return refusal;
+}
+
+/* Throughput for all numbers of sides, latency once, as it takes one of each: for one mode and size. */
+static int plan_add_all(struct plan *plan, bool processes, size_t bytes)
+{
+    const struct plan_options *asked = &plan->options;
+    struct bench_options options = { .bytes = bytes,
+                                     .ring_bytes = asked->ring_bytes,
+                                     .batch = 1,
+                                     .huge = asked->huge,
+                                     .processes = processes,
+                                     .topology = asked->topology };
+    int refusal = 0;
+    for (size_t at = 0; at < asked->side_count && asked->throughput && !refusal; at++) {
+        options.producers = asked->sides[at].producers;
+        options.consumers = asked->sides[at].consumers;
+        refusal = plan_add_streams(plan, options);
     }
+    options.producers = options.consumers = 1;
     if (asked->latency && !refusal)
         refusal = plan_add(plan, asked->rate > 0 ? CELL_OPEN_LOOP : CELL_ROUND_TRIP, &options);
     return refusal;
+}
+
+/* Those whose messages go elsewhere than asked for do not clutter the result, unless they are asked for by name. */
+static bool plan_takes(const struct plan *plan, const struct transport *transport)
+{
+    bool broadcast = plan->options.topology == BENCH_BROADCAST;
+    return plan->options.only ? contestant_wanted(transport->name, plan->options.only)
+                              : broadcast == ((transport->abilities & TRANSPORT_BROADCAST) != 0);
 }
 
 static int plan_choose(struct plan *plan)
@@ -101,7 +156,7 @@ static int plan_choose(struct plan *plan)
     size_t count;
     char unknown[64];
     const struct transport *const *all = contestants(&count);
-    const char *baseline = plan->options.baseline ? plan->options.baseline : PLAN_BASELINE;
+    const char *baseline = plan->options.baseline ? plan->options.baseline : plan_baselines[plan->options.topology];
     if (contestant_unknown(plan->options.only, unknown, sizeof unknown) ||
         contestant_unknown(plan->options.baseline, unknown, sizeof unknown)) {
         fprintf(stderr, "ring-bench: no contestant is called \"%s\"; \"ring-bench list\" names them\n", unknown);
@@ -111,7 +166,7 @@ static int plan_choose(struct plan *plan)
     if (!plan->contestants)
         return -ENOMEM;
     for (size_t at = 0; at < count; at++) {
-        if (!contestant_wanted(all[at]->name, plan->options.only))
+        if (!plan_takes(plan, all[at]))
             continue;
         plan->contestants[plan->contestant_count++] = all[at];
         if (contestant_wanted(all[at]->name, baseline))
@@ -119,7 +174,8 @@ static int plan_choose(struct plan *plan)
     }
     if (plan->contestant_count)
         return 0;
-    fprintf(stderr, "ring-bench: --only names nobody\n");
+    fprintf(stderr, "ring-bench: %s\n",
+            plan->options.only ? "--only names nobody" : "this build has no contestant for that topology");
     return -EINVAL;
 }
 

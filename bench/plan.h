@@ -4,23 +4,32 @@
 
 #include "cell.h"
 
-#define PLAN_LIST         16  /* sizes or batches at most */
+#define PLAN_LIST         64  /* sizes or batches at most */
 #define PLAN_ROUNDS_AUTO  100 /* at most, with --rounds auto */
 #define PLAN_ROUNDS_LEAST 5   /* before the stop rule may end a section */
 #define PLAN_QUIET_LEAST  3   /* fewer undisturbed rounds than this: all are used, with a warning */
 #define PLAN_DISTURBED    1.3 /* mean/p50 of the raw ping-pong above which the machine was not ours alone */
 #define PLAN_FLOOR_MOVED  1.2 /* the floor before and after a section may differ by this factor */
 
+/* Producers and consumers of a section. */
+struct plan_sides {
+    size_t producers, consumers;
+};
+
 /* The command line. */
 struct plan_options {
     bool throughput, latency;
+    enum bench_topology topology;
+    struct plan_sides sides[PLAN_LIST];
+    size_t side_count;
     size_t bytes[PLAN_LIST], byte_count;
     size_t batches[PLAN_LIST], batch_count;
     bool processes, threads;
     bool copy, in_place;
     size_t ring_bytes;
     bool huge;
-    int processors[2];
+    int processors[CELL_SIDES];
+    size_t processor_count;
     double seconds; /* of each cell */
     double rate;    /* 0: closed loop */
     size_t rounds;  /* at most */
@@ -35,8 +44,10 @@ struct plan_figure {
     double messages;
     double figure; /* messages per second, or p50: what ratios are made of */
     double p50, p99, p999, mean;
-    double ratio;  /* figure / the baseline's in this round; 0: none */
-    double beside; /* p50 / floor, or messages per second / ceiling, of this round; 0: none */
+    double producer_ns; /* broadcast: of the producer's time, per message */
+    double lost;        /* broadcast that overwrites: share of the messages that consumers missed */
+    double ratio;       /* figure / the baseline's in this round; 0: none */
+    double beside;      /* p50 / floor, or messages per second / ceiling, of this round; 0: none */
 };
 
 /* What the machine was like around one round of one section. */
@@ -107,5 +118,9 @@ int plan_write_hgrm(const struct plan *plan);
 
 const char *plan_kind_name(enum cell_kind kind);
 const char *plan_mode_name(const struct bench_options *options);
+const char *plan_topology_name(enum bench_topology topology);
+
+/* "2 producers, 1 consumer" */
+const char *plan_sides_name(const struct bench_options *options, char *text, size_t size);
 
 #endif

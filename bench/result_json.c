@@ -24,6 +24,9 @@ static json_t *json_section(const struct plan *plan, const struct plan_section *
     json_text(result, "name", name);
     json_text(result, "kind", plan_kind_name(section->kind));
     json_text(result, "mode", plan_mode_name(options));
+    json_text(result, "topology", plan_topology_name(options->topology));
+    json_object_set_new(result, "producers", json_integer((json_int_t)options->producers));
+    json_object_set_new(result, "consumers", json_integer((json_int_t)options->consumers));
     json_object_set_new(result, "bytes", json_integer((json_int_t)options->bytes));
     json_object_set_new(result, "batch", json_integer((json_int_t)options->batch));
     if (section->kind == CELL_THROUGHPUT)
@@ -41,6 +44,8 @@ static void json_figures(json_t *object, const struct plan_section *section, con
     if (section->kind == CELL_THROUGHPUT) {
         json_number(object, "messages_per_second", figure->figure);
         json_number(object, "share_of_ceiling", figure->beside);
+        json_number(object, "producer_ns", figure->producer_ns);
+        json_number(object, "lost_share", figure->lost);
     } else {
         json_number(object, "p50_ns", figure->p50);
         json_number(object, "p99_ns", figure->p99);
@@ -178,7 +183,7 @@ static json_t *json_left_out(const struct plan *plan)
 int plan_print_json(const struct plan *plan)
 {
     json_t *document = json_object(), *results = json_array();
-    json_object_set_new(document, "machine", machine_describe(plan->options.processors));
+    json_object_set_new(document, "machine", machine_describe(plan->options.processors, plan->options.processor_count));
     json_object_set_new(document, "settings", json_settings(plan));
     json_object_set_new(document, "floor", json_floor(plan));
     json_object_set_new(document, "ceiling", json_ceiling(plan));

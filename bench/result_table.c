@@ -64,7 +64,10 @@ static void table_series(const struct plan *plan, const struct plan_section *sec
     if (section->kind == CELL_THROUGHPUT) {
         printf(" %10s/s %9.3f", table_count(median->figure, one, sizeof one),
                median->figure * (double)section->options.bytes / 1e9);
-        printf(" %9.1f %%", median->beside * 100);
+        if (section->options.topology == BENCH_BROADCAST)
+            printf(" %9.2f ns %9.1f %%", median->producer_ns, median->lost * 100);
+        else
+            printf(" %9.1f %%", median->beside * 100);
     } else {
         printf(" %10s %10s %10s", table_time(median->p50, one, sizeof one), table_time(median->p99, two, sizeof two),
                table_time(median->p999, three, sizeof three));
@@ -90,23 +93,40 @@ static void table_rounds(const struct plan_section *section)
     putchar('\n');
 }
 
+/* "two processes", or "processes, 2 producers, 2 consumers". */
+static const char *table_sides(const struct plan_section *section, char *text, size_t size)
+{
+    const struct bench_options *options = &section->options;
+    char sides[64];
+    if (options->topology == BENCH_SPSC)
+        snprintf(text, size, "two %s", plan_mode_name(options));
+    else
+        snprintf(text, size, "%s, %s, %s", plan_topology_name(options->topology), plan_mode_name(options),
+                 plan_sides_name(options, sides, sizeof sides));
+    return text;
+}
+
 static void table_section(const struct plan *plan, const struct plan_section *section)
 {
-    char one[32];
+    char one[32], sides[128];
     const struct bench_options *options = &section->options;
     const char *baseline = plan->baseline ? plan->baseline->name : "";
     if (section->kind == CELL_THROUGHPUT) {
-        printf("\nThroughput, %s, %zu B, ", options->processes ? "two processes" : "two threads", options->bytes);
+        printf("\nThroughput, %s, %zu B, ", table_sides(section, sides, sizeof sides), options->bytes);
         if (options->batch > 1)
             printf("batches of %zu", options->batch);
         else
             printf("%s", options->in_place ? "written and read in place" : "one call a message");
         printf("; ceiling %s/s", table_count(section->ceiling, one, sizeof one));
         table_rounds(section);
-        printf("  %-26s %12s %9s %11s", "contestant", "messages", "GB/s", "of ceiling");
+        printf("  %-26s %12s %9s", "contestant", "messages", "GB/s");
+        if (options->topology == BENCH_BROADCAST)
+            printf(" %12s %11s", "producer", "lost");
+        else
+            printf(" %11s", "of ceiling");
     } else {
         printf("\n%s, %s, %zu B", section->kind == CELL_OPEN_LOOP ? "One-way latency" : "Round trip",
-               options->processes ? "two processes" : "two threads", options->bytes);
+               table_sides(section, sides, sizeof sides), options->bytes);
         if (section->kind == CELL_OPEN_LOOP)
             printf(", %s/s offered, from when a message was due", table_count(plan->options.rate, one, sizeof one));
         printf("; floor %s", table_time(section->floor_ns, one, sizeof one));

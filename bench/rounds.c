@@ -23,8 +23,9 @@ static int rounds_own_cell(const struct plan *plan, const struct transport *tran
                            struct cell_result *result, struct histogram *histogram)
 {
     cell->transport = transport;
-    cell->processors[0] = plan->options.processors[0];
-    cell->processors[1] = plan->options.processors[1];
+    cell->processors = plan->options.processors;
+    cell->processor_count = 2;
+    cell->options.producers = cell->options.consumers = 1;
     cell->options.huge = plan->options.huge;
     int refusal = cell_run(cell, result, histogram);
     if (refusal && refusal != -EINTR) {
@@ -99,9 +100,9 @@ static int rounds_measure(struct plan *plan, struct plan_section *section, struc
                          .options = section->options,
                          .seconds = plan->options.seconds,
                          .rate = plan->options.rate,
-                         .guess = series->guess };
-    cell.processors[0] = plan->options.processors[0];
-    cell.processors[1] = plan->options.processors[1];
+                         .guess = series->guess,
+                         .processors = plan->options.processors,
+                         .processor_count = plan->options.processor_count };
     int refusal = cell_run(&cell, &result, series->latest);
     if (refusal == -EINTR)
         return refusal;
@@ -109,15 +110,20 @@ static int rounds_measure(struct plan *plan, struct plan_section *section, struc
         snprintf(series->failure, sizeof series->failure, "%s", result.why);
         plan->failed = true;
         progress_hide();
-        fprintf(stderr, "ring-bench: %s, %s, %s, %zu bytes, batch %zu, round %zu: %s\n", series->transport->name,
-                plan_kind_name(section->kind), plan_mode_name(&section->options), section->options.bytes,
-                section->options.batch, round + 1, result.why);
+        fprintf(stderr, "ring-bench: %s, %s, %s, %zu+%zu, %zu bytes, batch %zu, round %zu: %s\n",
+                series->transport->name, plan_kind_name(section->kind), plan_mode_name(&section->options),
+                section->options.producers, section->options.consumers, section->options.bytes, section->options.batch,
+                round + 1, result.why);
         return refusal == -EBADMSG ? refusal : 0;
     }
     struct plan_figure *figure = &series->rounds[round];
     figure->there = true;
     figure->messages = result.messages;
     figure->figure = series->guess = result.messages_per_second;
+    if (section->kind == CELL_THROUGHPUT && section->options.topology == BENCH_BROADCAST) {
+        figure->producer_ns = result.producer_seconds * 1e9 / result.messages;
+        figure->lost = result.lost / result.messages / (double)section->options.consumers;
+    }
     if (section->kind != CELL_THROUGHPUT) {
         figure->p50 = figure->figure = rounds_ns(histogram_percentile(series->latest, 0.5, bench_clock.step));
         figure->p99 = rounds_ns(histogram_percentile(series->latest, 0.99, bench_clock.step));

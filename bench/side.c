@@ -1,9 +1,18 @@
 /* side.c - what one side of a cell does: pins itself, opens its ends, warms up, works, closes.
  *
- * The leader (who has the clock: the consumer of a stream, the pinging side of a round trip) sets the number of
- * messages of each phase; both sides meet at a barrier before and after. Warm-up phases grow until one takes long
+ * The leader (who has the clock: the first consumer of a stream, the pinging side of a round trip) sets the number of
+ * messages of each phase; all sides meet at a barrier before and after. Warm-up phases grow until one takes long
  * enough to tell the rate; then comes one measured phase of about the wanted time, then a count of 0 ends it. A phase
- * starts and ends with an empty link, so its rate owes nothing to what was buffered before.
+ * starts and ends with an empty link, so its rate owes nothing to what was buffered before. It lasts from when its
+ * first side begins until its last one ends.
+ *
+ * Several consumers share out a phase by claims: each undertakes to receive some messages (a 64th of an even share),
+ * takes that many, whichever come, and claims again until all are claimed. So a fast consumer takes more than a slow
+ * one, as the queue lets it; none ever waits for a message that will not come, even in a call that sleeps; and what is
+ * shared for it is one addition per claim, on a line of its own, the same for all contestants. (A fixed share for each
+ * would measure the slowest consumer. A message that means "stop" has to overtake nothing and to be sent once per
+ * consumer, which queues without an order among producers do not promise. A counter of all received costs more than
+ * many of the queues.) Only in the last claims, a 64th of the phase, fewer consumers than all may be at work.
  */
 #include <sched.h>
 #include <stdio.h>
@@ -12,36 +21,45 @@
 #include <unistd.h>
 
 #include "cell.h"
+#include "message.h"
 #include "region.h"
 
 #define SIDE_FIRST_COUNT  256    /* messages of the very first warm-up: safe for the slowest contestant */
 #define SIDE_WARM_SECONDS 0.004  /* a warm-up of this length tells the rate */
 #define SIDE_WARM_SHARE   0.06   /* of the measured time, once the rate is known */
-#define SIDE_SLICES       64     /* signs of life in a phase */
+#define SIDE_SLICES       64     /* signs of life in a phase, of each side */
 #define SIDE_LEAST        256    /* messages measured at least */
 #define SIDE_SPINS        50000  /* at the barrier, before giving the processor away */
+#define SIDE_SPINS_SHARED 50     /* the same when somebody else is to run on this processor */
 #define SIDE_START_NS     200000 /* open loop: from the plan to the first message */
 
+__extension__ typedef unsigned __int128 side_wide;
 typedef int (*side_loop)(struct bench_run *, uint64_t, uint64_t);
 
 struct side {
     const struct cell *cell;
     struct cell_shared *shared;
-    int number;
-    bool leader;
+    size_t number, producers, count; /* count: of all sides */
+    bool leader, crowded;
     uint64_t meetings;
     struct bench_run run;
     side_loop loop;
     double rate; /* leader: messages per second, as far as known */
+    double lost; /* leader: before this phase */
     bool measured;
 };
 
+static bool side_is_producer(const struct side *side)
+{
+    return side->number < side->producers;
+}
+
 static void side_barrier(struct side *side)
 {
-    uint64_t all = ++side->meetings * CELL_SIDES;
+    uint64_t all = ++side->meetings * side->count, patience = side->crowded ? SIDE_SPINS_SHARED : SIDE_SPINS;
     atomic_fetch_add_explicit(&side->shared->arrived, 1, memory_order_acq_rel);
     for (uint64_t spins = 0; atomic_load_explicit(&side->shared->arrived, memory_order_acquire) < all; spins++)
-        if (spins > SIDE_SPINS)
+        if (spins > patience)
             sched_yield();
 }
 
@@ -52,7 +70,7 @@ static int side_fail(struct side *side, const char *doing, int error)
     side->shared->sides[side->number].expected = side->run.expected;
     side->shared->sides[side->number].received = side->run.received;
     snprintf(side->shared->sides[side->number].doing, sizeof side->shared->sides[0].doing, "%s", doing);
-    atomic_compare_exchange_strong(&side->shared->failed, &nobody, side->number + 1);
+    atomic_compare_exchange_strong(&side->shared->failed, &nobody, (int)side->number + 1);
     return 1;
 }
 
@@ -64,55 +82,83 @@ static int side_pin(int processor)
     return sched_setaffinity((pid_t)syscall(SYS_gettid), sizeof set, &set) == 0 ? 0 : -errno;
 }
 
-static side_loop side_choose(const struct cell *cell, int number)
+/* Of a stream: one by one, in batches or in place. The ceilings have no batches: they want whole ones all the same. */
+static side_loop side_manner(const struct bench_options *options, side_loop single, side_loop batch, side_loop in_place)
 {
-    const struct transport_loops *loops = cell->transport->loops;
-    if (cell->kind == CELL_ROUND_TRIP)
-        return number == 0 ? loops->ping : loops->pong;
-    if (cell->kind == CELL_OPEN_LOOP)
-        return number == 0 ? loops->pace : loops->collect;
-    if (cell->options.in_place)
-        return number == 0 ? loops->produce_in_place : loops->consume_in_place;
-    if (cell->options.batch > 1 &&
-        loops->produce_batch) /* the ceilings have none: they want whole batches all the same */
-        return number == 0 ? loops->produce_batch : loops->consume_batch;
-    return number == 0 ? loops->produce : loops->consume;
+    return options->in_place ? in_place : options->batch > 1 && batch ? batch : single;
 }
 
-/* Side 0 sends on link 0 and gets from link 1, if there is one; side 1 the other way round. */
-static int side_open(struct side *side)
+static side_loop side_choose(const struct side *side)
 {
     const struct cell *cell = side->cell;
-    struct bench_link *links = side->shared->links;
-    size_t out = (size_t)side->number, in = 1 - out;
-    for (size_t at = 0; at < cell->options.links; at++)
-        if (links[at].region)
-            region_touch(links[at].region, links[at].region_bytes, cell->options.huge);
+    const struct transport_loops *loops = cell->transport->loops;
+    const struct bench_options *options = &cell->options;
+    bool producer = side_is_producer(side);
+    if (cell->kind == CELL_ROUND_TRIP)
+        return producer ? loops->ping : loops->pong;
+    if (cell->kind == CELL_OPEN_LOOP)
+        return producer ? loops->pace : loops->collect;
+    if (producer)
+        return side_manner(options, loops->produce, loops->produce_batch, loops->produce_in_place);
+    if (cell_is_shared(cell))
+        return side_manner(options, loops->gather, loops->gather_batch, loops->gather_in_place);
+    if (cell->transport->abilities & TRANSPORT_OVERWRITES)
+        return side_manner(options, loops->follow, loops->follow_batch, loops->follow_in_place);
+    return side_manner(options, loops->consume, loops->consume_batch, loops->consume_in_place);
+}
+
+/* The link on which this side sends, and the one on which it receives; NULL: it does not. Of two links, side 0 sends
+ * on the first, side 1 on the other. */
+static struct bench_link *side_link(const struct side *side, bool sends)
+{
+    bool two = side->cell->options.links > 1;
+    if (!two && sends != side_is_producer(side))
+        return NULL;
+    return &side->shared->links[two && sends != side_is_producer(side)];
+}
+
+static int side_open_run(struct side *side)
+{
+    const struct cell *cell = side->cell;
     side->run.bytes = cell->options.bytes;
     side->run.batch = cell->options.batch;
+    side->run.crowded = side->crowded;
+    side->run.tally = &side->shared->sides[side->number].tally;
+    side->run.tally->producers = side->producers;
     size_t messages = cell->options.batch > 3 ? cell->options.batch : 3;
     size_t buffer = (cell->options.bytes * messages + 4095) / 4096 * 4096;
     side->run.buffer = aligned_alloc(4096, buffer);
     if (!side->run.buffer)
         return -ENOMEM;
     memset(side->run.buffer, 0, buffer);
-    int refusal = 0;
-    if (out < cell->options.links)
-        refusal = cell->transport->open_producer(&links[out], &side->run.out);
-    if (!refusal && in < cell->options.links)
-        refusal = cell->transport->open_consumer(&links[in], &side->run.in);
+    return 0;
+}
+
+static int side_open(struct side *side)
+{
+    const struct cell *cell = side->cell;
+    struct bench_link *out = side_link(side, true), *in = side_link(side, false);
+    for (size_t at = 0; at < cell->options.links; at++) {
+        struct bench_link *link = &side->shared->links[at];
+        if (link->region)
+            region_touch(link->region, link->region_bytes, cell->options.huge);
+    }
+    int refusal = side_open_run(side);
+    if (!refusal && out)
+        refusal = cell->transport->open_producer(out, &side->run.out);
+    if (!refusal && in)
+        refusal = cell->transport->open_consumer(in, &side->run.in);
     return refusal;
 }
 
 static void side_close(struct side *side)
 {
     const struct transport *transport = side->cell->transport;
-    struct bench_link *links = side->shared->links;
-    size_t out = (size_t)side->number, in = 1 - out;
-    if (out < side->cell->options.links && transport->close_producer)
-        transport->close_producer(&links[out], side->run.out);
-    if (in < side->cell->options.links && transport->close_consumer)
-        transport->close_consumer(&links[in], side->run.in);
+    struct bench_link *out = side_link(side, true), *in = side_link(side, false);
+    if (out && transport->close_producer)
+        transport->close_producer(out, side->run.out);
+    if (in && transport->close_consumer)
+        transport->close_consumer(in, side->run.in);
     free(side->run.buffer);
 }
 
@@ -122,17 +168,69 @@ static uint64_t side_whole_batches(const struct cell *cell, double messages)
     return (batches < 1 ? 1 : (uint64_t)batches) * cell->options.batch;
 }
 
+/* Of the last phase: from when the first side began until the last one ended. */
+static double side_seconds(const struct side *side)
+{
+    uint64_t begin = UINT64_MAX, end = 0;
+    for (size_t at = 0; at < side->count; at++) {
+        const struct cell_side *other = &side->shared->sides[at];
+        begin = other->begin < begin ? other->begin : begin;
+        end = other->end > end ? other->end : end;
+    }
+    return (double)(end - begin) / 1e9;
+}
+
+static double side_lost(const struct side *side)
+{
+    double lost = 0;
+    for (size_t at = side->producers; at < side->count; at++)
+        lost += (double)side->shared->sides[at].lost;
+    return lost;
+}
+
+/* Several consumers: has each of the `sent` messages come once? Numbers of each producer run from 0, all came equally
+ * far. Loss and duplicates in equal numbers change the sums: to change neither that of the numbers nor that of their
+ * squares takes three of each, chosen well. */
+static int side_count(struct side *side, uint64_t sent)
+{
+    uint64_t each = sent / side->producers, count = 0, sum = 0, squares = 0;
+    side_wide one = each, linear = one * (each - 1) / 2, square = one * (each - 1) * (2 * one - 1) / 6;
+    for (size_t at = side->producers; at < side->count; at++) {
+        const struct bench_tally *tally = &side->shared->sides[at].tally;
+        count += tally->count;
+        sum += tally->sum;
+        squares += tally->squares;
+    }
+    side->run.expected = sent;
+    side->run.received = count;
+    for (uint64_t producer = 0; producer < side->producers && each; producer++) {
+        uint64_t upper = producer << BENCH_PRODUCER_SHIFT; /* all modulo 2^64, as the consumers have it */
+        sum -= upper * each + (uint64_t)linear;
+        squares -= upper * upper * each + 2 * upper * (uint64_t)linear + (uint64_t)square;
+    }
+    return count == sent && sum == 0 && squares == 0 ? 0 : -EBADMSG;
+}
+
+static uint64_t side_whole_turns(const struct side *side, double messages)
+{
+    return side_whole_batches(side->cell, messages / (double)side->producers) * side->producers;
+}
+
 /* The leader sets the next phase, knowing that the last one did `count` messages in `seconds`. */
 static void side_plan(struct side *side, uint64_t first, uint64_t count, double seconds)
 {
     const struct cell *cell = side->cell;
     struct cell_shared *shared = side->shared;
+    double lost = side_lost(side);
     if (side->measured) {
         shared->messages = (double)count;
         shared->seconds = seconds;
+        shared->producer_seconds = (double)(shared->sides[0].end - shared->sides[0].begin) / 1e9;
+        shared->lost = lost - side->lost;
         shared->count = 0;
         return;
     }
+    side->lost = lost;
     if (count)
         side->rate = (double)count / seconds;
     bool known = seconds >= SIDE_WARM_SECONDS || (count && cell->kind == CELL_OPEN_LOOP);
@@ -146,7 +244,9 @@ static void side_plan(struct side *side, uint64_t first, uint64_t count, double 
     if (known && next < SIDE_LEAST)
         next = SIDE_LEAST;
     side->measured = shared->record = known;
-    shared->count = side_whole_batches(cell, next);
+    shared->count = side_whole_turns(side, next);
+    atomic_store_explicit(&shared->claimed, 0, memory_order_relaxed);
+    atomic_store_explicit(&shared->sending, side->producers, memory_order_relaxed);
     if (cell->kind == CELL_OPEN_LOOP) {
         shared->interval = 1e9 * bench_clock.ticks_per_ns / cell->rate;
         shared->start = bench_ticks() + (uint64_t)(SIDE_START_NS * bench_clock.ticks_per_ns) -
@@ -154,8 +254,8 @@ static void side_plan(struct side *side, uint64_t first, uint64_t count, double 
     }
 }
 
-/* One phase in slices, each a sign of life for the watchdog. */
-static int side_phase(struct side *side, uint64_t first, uint64_t count)
+/* `count` messages in slices, each a sign of life for the watchdog. */
+static int side_slices(struct side *side, uint64_t first, uint64_t count)
 {
     uint64_t slice = side_whole_batches(side->cell, (double)count / SIDE_SLICES);
     while (count) {
@@ -170,14 +270,44 @@ static int side_phase(struct side *side, uint64_t first, uint64_t count)
     return 0;
 }
 
+/* One of several consumers: claims, and receives what it claimed. */
+static int side_claims(struct side *side, uint64_t count)
+{
+    struct cell_shared *shared = side->shared;
+    double share = (double)count / (double)(side->count - side->producers);
+    uint64_t claim = side_whole_batches(side->cell, share / SIDE_SLICES);
+    for (;;) {
+        uint64_t before = atomic_fetch_add_explicit(&shared->claimed, claim, memory_order_relaxed);
+        if (before >= count)
+            return 0;
+        int refusal = side->loop(&side->run, 0, claim < count - before ? claim : count - before);
+        if (refusal)
+            return refusal;
+        atomic_fetch_add_explicit(&shared->slices, 1, memory_order_relaxed);
+    }
+}
+
+/* The phase of `count` messages after `first`, of all producers together. */
+static int side_phase(struct side *side, uint64_t first, uint64_t count)
+{
+    if (!side_is_producer(side))
+        return cell_is_shared(side->cell) ? side_claims(side, count) : side_slices(side, first, count);
+    uint64_t own = (uint64_t)side->number << BENCH_PRODUCER_SHIFT;
+    int refusal = side_slices(side, own + first / side->producers, count / side->producers);
+    atomic_fetch_sub_explicit(&side->shared->sending, 1, memory_order_relaxed);
+    return refusal;
+}
+
 static int side_work(struct side *side)
 {
     struct cell_shared *shared = side->shared;
+    struct cell_side *own = &shared->sides[side->number];
     uint64_t first = 0, count = 0;
-    double seconds = 0;
     for (;;) {
+        if (side->leader && cell_is_shared(side->cell) && side_count(side, first) != 0)
+            return side_fail(side, "counting", -EBADMSG);
         if (side->leader)
-            side_plan(side, first, count, seconds);
+            side_plan(side, first, count, count ? side_seconds(side) : 0);
         side_barrier(side);
         count = shared->count;
         if (!count)
@@ -185,22 +315,26 @@ static int side_work(struct side *side)
         side->run.start = shared->start;
         side->run.interval = shared->interval;
         side->run.histogram = side->leader && shared->record ? &shared->histogram : NULL;
-        uint64_t begin = bench_clock_ns();
+        own->begin = bench_clock_ns();
         int refusal = side_phase(side, first, count);
+        own->end = bench_clock_ns();
         if (refusal)
-            return refusal;
-        seconds = (double)(bench_clock_ns() - begin) / 1e9;
+            return side_fail(side, side_is_producer(side) ? "sending" : "receiving", refusal);
+        own->lost = side->run.lost;
         first += count;
         side_barrier(side);
     }
 }
 
-int side_run(const struct cell *cell, struct cell_shared *shared, int number)
+int side_run(const struct cell *cell, struct cell_shared *shared, size_t number)
 {
     struct side side = { .cell = cell, .shared = shared, .number = number, .rate = cell->guess };
-    side.leader = cell->kind == CELL_ROUND_TRIP ? number == 0 : number == 1;
-    side.loop = side_choose(cell, number);
-    int refusal = side_pin(cell->processors[number]);
+    side.producers = cell_producers(cell);
+    side.count = cell_sides(cell);
+    side.crowded = cell_is_crowded(cell);
+    side.leader = number == (cell->kind == CELL_ROUND_TRIP ? 0 : side.producers);
+    side.loop = side_choose(&side);
+    int refusal = side_pin(cell_processor(cell, number));
     if (refusal)
         return side_fail(&side, "pinning", refusal);
     refusal = side_open(&side);
@@ -210,9 +344,8 @@ int side_run(const struct cell *cell, struct cell_shared *shared, int number)
     if (number == 0 && (cell->transport->abilities & TRANSPORT_REMOVE_EARLY) && cell->transport->remove)
         for (size_t at = 0; at < cell->options.links; at++)
             cell->transport->remove(&shared->links[at]);
-    refusal = side_work(&side);
-    if (refusal)
-        return side_fail(&side, number == 0 ? "sending" : "receiving", refusal);
+    if (side_work(&side) != 0)
+        return 1;
     side_close(&side);
     return 0;
 }

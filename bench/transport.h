@@ -1,15 +1,17 @@
 /* transport.h - what ring-bench asks of a contestant: one function table, and the loops that do the work.
  *
- * A transport moves messages of one size from one producer to one consumer. Its file defines inline send and recv,
- * includes loops.h, which makes whole loops of them (so nothing is called through a pointer per message), fills in a
- * struct transport and registers it. README.md shows a complete one. Valid C11 and C++17.
+ * A transport moves messages of one size from one producer to one consumer, or among as many as its abilities say. Its
+ * file defines inline send and recv, includes loops.h, which makes whole loops of them (so nothing is called through a
+ * pointer per message), fills in a struct transport and registers it. README.md shows a complete one. Valid C11 and
+ * C++17.
  *
  * One cell of a measurement runs so, every step in the order given:
  *   creator    create(link), once per link: throughput uses one, a round trip two (there and back). The creator is the
- *              engine, which then forks both sides; or, for threads, a process forked for this cell, which starts them
- *   each side  pinned; open_producer / open_consumer, in the thread that will use the endpoint
- *   both open  remove(link), for transports with TRANSPORT_REMOVE_EARLY: from here on a kill leaves nothing behind
- *   each side  the loops, in slices; the engine kills both sides by pid when no slice ends for 20 s
+ *              engine, which then forks all sides; or, for threads, a process forked for this cell, which starts them
+ *   each side  pinned; open_producer / open_consumer, in the thread that will use the endpoint: once per side, all at
+ *              the same time, in any order
+ *   all open   remove(link), for transports with TRANSPORT_REMOVE_EARLY: from here on a kill leaves nothing behind
+ *   each side  the loops, in slices; the engine kills all sides by pid when no slice ends for 20 s
  *   each side  close_producer / close_consumer
  *   creator    destroy(link), unless it was killed
  *   engine     remove(link), whatever happened
@@ -37,18 +39,33 @@ enum transport_abilities {
     TRANSPORT_PROCESSES = 2,     /* works between two processes: all shared memory is link->region or its own mapping */
     TRANSPORT_BLOCKS = 4,        /* send and recv sleep in the kernel; else they return -EAGAIN and are called again */
     TRANSPORT_LISTED_SIZES = 8,  /* only the sizes of BENCH_SIZES, for queues whose element is a type */
-    TRANSPORT_REMOVE_EARLY = 16, /* remove() may come as soon as both sides are open */
+    TRANSPORT_REMOVE_EARLY = 16, /* remove() may come as soon as all sides are open */
+    TRANSPORT_MANY_PRODUCERS = 32, /* any number of producers; else one */
+    TRANSPORT_MANY_CONSUMERS = 64, /* any number of consumers, each message to one of them; else one */
+    TRANSPORT_BROADCAST = 128,     /* each message to every consumer: takes part in that topology only */
+    TRANSPORT_OVERWRITES = 256,    /* broadcast that waits for nobody: a consumer may miss messages, and is told */
 };
+
+/* Who takes part, and who gets a message. */
+enum bench_topology {
+    BENCH_SPSC,     /* one producer, one consumer: everybody who can */
+    BENCH_MPMC,     /* each message to one of the consumers: those who can have several producers or consumers */
+    BENCH_BROADCAST /* each message to every consumer */
+};
+
+#define BENCH_SIDES_MOST 64 /* producers, and as many consumers */
 
 /* What is wanted of this cell; the same for every contestant. */
 struct bench_options {
-    size_t bytes;      /* of each message, >= 8 */
-    size_t ring_bytes; /* capacity wanted in bytes of payload; 0: whatever the transport has for default */
-    size_t batch;      /* messages per call, 1: the single calls */
-    bool in_place;     /* reserve/commit and peek/release */
-    bool huge;         /* 2 MiB pages wanted */
-    bool processes;    /* two processes; else two threads of one */
-    size_t links;      /* 1: throughput; 2: round trip */
+    size_t bytes;                /* of each message, >= 8 */
+    size_t ring_bytes;           /* capacity wanted in bytes of payload; 0: whatever the transport has for default */
+    size_t batch;                /* messages per call, 1: the single calls */
+    bool in_place;               /* reserve/commit and peek/release */
+    bool huge;                   /* 2 MiB pages wanted */
+    bool processes;              /* two processes; else two threads of one */
+    size_t links;                /* 1: throughput; 2: round trip */
+    size_t producers, consumers; /* more than one of each only with one link */
+    enum bench_topology topology;
 };
 
 /* One direction. Lies in memory that the engine and both sides share at the same address. */
@@ -63,6 +80,14 @@ struct bench_link {
     char why[200];       /* a sentence for people, when create or open failed */
 };
 
+/* What one of several consumers has received. Of each producer's numbers it knows the next that may come, as they only
+ * grow; count, sum and sum of squares of all, added up over the consumers, tell whether each message came once. */
+struct bench_tally {
+    uint64_t count, sum, squares;
+    size_t producers;
+    uint64_t next[BENCH_SIDES_MOST];
+};
+
 /* What the loops of one side work on. Private to the side. */
 struct bench_run {
     size_t bytes;
@@ -75,6 +100,10 @@ struct bench_run {
     double interval;             /* open loop: ticks between messages */
     uint64_t expected;           /* after -EBADMSG: number that should have come, */
     uint64_t received;           /* and what came */
+    bool crowded;                /* sides share processors: who waits gives way to others */
+    unsigned refusals;           /* -EAGAIN seen while crowded */
+    struct bench_tally *tally;   /* one of several consumers */
+    uint64_t lost;               /* overwritten before they were received, ever */
 };
 
 /* Each handles the messages `first` to `first + count - 1` and returns 0, or -errno: what the transport said, or
@@ -91,6 +120,14 @@ struct transport_loops {
     int (*pong)(struct bench_run *run, uint64_t first, uint64_t count);    /* in, then the same message out */
     int (*pace)(struct bench_run *run, uint64_t first, uint64_t count);    /* open loop: sends when due, never skips */
     int (*collect)(struct bench_run *run, uint64_t first, uint64_t count); /* one way, timed from when it was due */
+    /* Any `count` messages, of any producers: one of several consumers. */
+    int (*gather)(struct bench_run *run, uint64_t first, uint64_t count);
+    int (*gather_batch)(struct bench_run *run, uint64_t first, uint64_t count);
+    int (*gather_in_place)(struct bench_run *run, uint64_t first, uint64_t count);
+    /* Until the last of these `count` has come, counting those that were overwritten before. */
+    int (*follow)(struct bench_run *run, uint64_t first, uint64_t count);
+    int (*follow_batch)(struct bench_run *run, uint64_t first, uint64_t count);
+    int (*follow_in_place)(struct bench_run *run, uint64_t first, uint64_t count);
 };
 
 struct transport {
