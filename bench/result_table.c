@@ -54,7 +54,7 @@ static void table_ratio(const struct plan *plan, const struct plan_section *sect
 static void table_series(const struct plan *plan, const struct plan_section *section, const struct plan_series *series)
 {
     char one[32], two[32], three[32];
-    printf("  %-26s", series->transport->name);
+    printf("  %-28s", series->transport->name);
     if (series->left_out[0] || series->failure[0]) {
         printf(" %s%s\n",
                series->failure[0] ? "FAILED: " : "left out: ", series->failure[0] ? series->failure : series->left_out);
@@ -119,7 +119,7 @@ static void table_section(const struct plan *plan, const struct plan_section *se
             printf("%s", options->in_place ? "written and read in place" : "one call a message");
         printf("; ceiling %s/s", table_count(section->ceiling, one, sizeof one));
         table_rounds(section);
-        printf("  %-26s %12s %9s", "contestant", "messages", "GB/s");
+        printf("  %-28s %12s %9s", "contestant", "messages", "GB/s");
         if (options->topology == BENCH_BROADCAST)
             printf(" %12s %11s", "producer", "lost");
         else
@@ -131,7 +131,7 @@ static void table_section(const struct plan *plan, const struct plan_section *se
             printf(", %s/s offered, from when a message was due", table_count(plan->options.rate, one, sizeof one));
         printf("; floor %s", table_time(section->floor_ns, one, sizeof one));
         table_rounds(section);
-        printf("  %-26s %10s %10s %10s", "contestant", "p50", "p99", "p99.9");
+        printf("  %-28s %10s %10s %10s", "contestant", "p50", "p99", "p99.9");
         if (section->kind == CELL_ROUND_TRIP)
             printf(" %9s", "x floor");
     }

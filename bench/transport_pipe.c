@@ -4,11 +4,20 @@
  * messages; a read takes what is there and completes the last message.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "stream.h"
 
 #define PIPE_BYTES (1 << 20)
+
+/* Several writers, several readers: whole messages only as far as writes are atomic. */
+static const char *pipe_refuse(const struct bench_options *options)
+{
+    bool many = options->producers > 1 || options->consumers > 1;
+    return many && options->bytes * options->batch > PIPE_BUF ? "only writes of up to 4096 bytes stay in one piece"
+                                                              : NULL;
+}
 
 static int pipe_create(struct bench_link *link)
 {
@@ -40,14 +49,17 @@ typedef int pipe_consumer;
 #define pipe_send_batch stream_send_batch
 #define pipe_recv_batch stream_recv_batch
 #define TRANSPORT_HAS_BATCH
+#define TRANSPORT_HAS_MANY
 #define TRANSPORT_ONE_SIZE
 #include "loops.h"
 
 static const struct transport transport_pipe = {
     .name = "pipe",
     .about = "anonymous pipe of 1 MiB, blocking read and write",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_MANY_PRODUCERS |
+                 TRANSPORT_MANY_CONSUMERS,
     .rank = 10,
+    .refuse = pipe_refuse,
     .create = pipe_create,
     .open_producer = pipe_open_producer,
     .open_consumer = pipe_open_consumer,

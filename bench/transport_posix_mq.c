@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -79,29 +80,33 @@ static int mq_create(struct bench_link *link)
     return mq_make(name, &link->options);
 }
 
-static int mq_open_end(struct bench_link *link, void **endpoint, int flags, int *file)
+static int mq_open_end(struct bench_link *link, void **endpoint, int flags)
 {
     char name[72];
+    mqd_t *queue = malloc(sizeof *queue);
+    if (!queue)
+        return -ENOMEM;
     mq_name(link, name, sizeof name);
-    *file = mq_open(name, flags | O_CLOEXEC);
-    *endpoint = file;
-    return *file < 0 ? -errno : 0;
+    *queue = mq_open(name, flags | O_CLOEXEC);
+    *endpoint = queue;
+    return *queue < 0 ? -errno : 0;
 }
 
 static int mq_open_producer(struct bench_link *link, void **endpoint)
 {
-    return mq_open_end(link, endpoint, O_WRONLY, &link->files[1]);
+    return mq_open_end(link, endpoint, O_WRONLY);
 }
 
 static int mq_open_consumer(struct bench_link *link, void **endpoint)
 {
-    return mq_open_end(link, endpoint, O_RDONLY, &link->files[0]);
+    return mq_open_end(link, endpoint, O_RDONLY);
 }
 
 static void mq_close_end(struct bench_link *link, void *endpoint)
 {
     (void)link;
-    mq_close(*(int *)endpoint);
+    mq_close(*(mqd_t *)endpoint);
+    free(endpoint);
 }
 
 static void mq_remove(struct bench_link *link)
@@ -112,8 +117,8 @@ static void mq_remove(struct bench_link *link)
 }
 
 #define TRANSPORT posix_mq
-typedef int posix_mq_producer;
-typedef int posix_mq_consumer;
+typedef mqd_t posix_mq_producer;
+typedef mqd_t posix_mq_consumer;
 
 BENCH_INLINE int posix_mq_send(posix_mq_producer *queue, const void *message, size_t bytes)
 {
@@ -134,12 +139,14 @@ BENCH_INLINE int posix_mq_recv(posix_mq_consumer *queue, void *message, size_t b
 }
 
 #define TRANSPORT_ONE_SIZE
+#define TRANSPORT_HAS_MANY
 #include "loops.h"
 
 static const struct transport transport_posix_mq = {
     .name = "posix mq",
     .about = "mq_send and mq_receive, up to 1024 messages deep as far as the system allows",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_REMOVE_EARLY,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_REMOVE_EARLY |
+                 TRANSPORT_MANY_PRODUCERS | TRANSPORT_MANY_CONSUMERS,
     .rank = 13,
     .refuse = mq_refuse,
     .create = mq_create,

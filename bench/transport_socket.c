@@ -160,13 +160,15 @@ BENCH_INLINE ssize_t packet_recv_batch(packet_consumer *packet, void *messages, 
 }
 
 #define TRANSPORT_HAS_BATCH
+#define TRANSPORT_HAS_MANY
 #define TRANSPORT_ONE_SIZE
 #include "loops.h"
 
 static const struct transport transport_packet = {
     .name = "unix seqpacket",
     .about = "socketpair(SOCK_SEQPACKET), largest send buffer, send and recv; batches by sendmmsg and recvmmsg",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_MANY_PRODUCERS |
+                 TRANSPORT_MANY_CONSUMERS,
     .rank = 12,
     .create = packet_create,
     .open_producer = packet_open_producer,

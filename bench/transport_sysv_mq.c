@@ -38,6 +38,12 @@ static size_t sysv_limit(void)
     return limit;
 }
 
+static const char *sysv_refuse(const struct bench_options *options)
+{
+    bool many = options->producers > 1 || options->consumers > 1;
+    return many && options->bytes > sysv_limit() ? "pieces of messages over msgmax would mix" : NULL;
+}
+
 static const char *sysv_note(const struct bench_options *options)
 {
     static char note[80];
@@ -122,13 +128,16 @@ BENCH_INLINE int sysv_recv(sysv_consumer *end, void *message, size_t bytes)
 }
 
 #define TRANSPORT_ONE_SIZE
+#define TRANSPORT_HAS_MANY
 #include "loops.h"
 
 static const struct transport transport_sysv_mq = {
     .name = "sysv mq",
     .about = "msgsnd and msgrcv, 1 MiB deep where allowed; messages over msgmax in pieces",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_MANY_PRODUCERS |
+                 TRANSPORT_MANY_CONSUMERS,
     .rank = 14,
+    .refuse = sysv_refuse,
     .note = sysv_note,
     .create = sysv_create,
     .open_producer = sysv_open,

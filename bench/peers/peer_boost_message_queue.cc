@@ -60,13 +60,15 @@ BENCH_INLINE int message_queue_recv(message_queue *queue, void *message, size_t 
 
 #define TRANSPORT message_queue
 #define TRANSPORT_ONE_SIZE
+#define TRANSPORT_HAS_MANY
 #include "loops.h"
 
 static const transport transport_message_queue = {
     .name = "boost message_queue",
     .package = "libboost-dev",
     .about = "interprocess::message_queue, send and receive that sleep",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_REMOVE_EARLY,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_REMOVE_EARLY |
+                 TRANSPORT_MANY_PRODUCERS | TRANSPORT_MANY_CONSUMERS,
     .rank = 20,
     .create = message_queue_create,
     .open_producer = message_queue_open,

@@ -1,5 +1,5 @@
-/* peer_boost_queue.cc - contestant: boost::lockfree::queue, for any number of producers and consumers: what that
- * generality costs one of each. Its capacity is compiled in, so that no call allocates and it may lie in shared memory.
+/* peer_boost_queue.cc - contestant: boost::lockfree::queue, for any number of producers and consumers. Its capacity is
+ * compiled in, so that no call allocates and it may lie in shared memory.
  */
 #include <algorithm>
 
@@ -28,13 +28,15 @@ template <size_t Bytes> struct BoostQueue {
 using peer = fixed<BoostQueue>;
 PEER_CALLS(boost_queue, peer)
 #define TRANSPORT boost_queue
+#define TRANSPORT_HAS_MANY
 #include "loops.h"
 
 static const transport transport_boost_queue = {
     .name = "boost lockfree queue",
     .package = "libboost-dev",
     .about = "lockfree::queue<T, capacity<N>>, bounded_push and pop",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_LISTED_SIZES,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_LISTED_SIZES | TRANSPORT_MANY_PRODUCERS |
+                 TRANSPORT_MANY_CONSUMERS,
     .rank = 20,
     .refuse = peer::refuse,
     .region_bytes = peer::region_bytes,

@@ -1,5 +1,5 @@
-/* peer_ck_ring.c - contestant: the SPSC ring of Concurrency Kit, typed by CK_RING_PROTOTYPE, so that messages lie in
- * the ring itself. It has no calls for batches.
+/* peer_ck_ring.c - contestants: the ring of Concurrency Kit for one of each and for any number of each, typed by
+ * CK_RING_PROTOTYPE, so that messages lie in the ring itself. It has no calls for batches.
  */
 #include <ck_ring.h>
 
@@ -17,34 +17,41 @@ struct ck_queue {
     unsigned char slots[] __attribute__((aligned(128)));
 };
 
-typedef struct ck_queue ck_producer;
-typedef struct ck_queue ck_consumer;
-
-BENCH_INLINE int ck_send(struct ck_queue *queue, const void *message, size_t bytes)
-{
-#define CK_SEND(size)                                                                                                  \
+#define CK_SEND(form, size)                                                                                            \
     case size:                                                                                                         \
-        return ck_ring_enqueue_spsc_of_##size(&queue->ring, (void *)queue->slots, (void *)(uintptr_t)message)          \
+        return ck_ring_enqueue_##form##_of_##size(&queue->ring, (void *)queue->slots, (void *)(uintptr_t)message)      \
                    ? 0                                                                                                 \
                    : -EAGAIN;
-    switch (bytes) {
-        BENCH_SIZES(CK_SEND)
-    default:
-        return -EMSGSIZE;
-    }
-}
-
-BENCH_INLINE int ck_recv(struct ck_queue *queue, void *message, size_t bytes)
-{
-#define CK_RECV(size)                                                                                                  \
+#define CK_RECV(form, size)                                                                                            \
     case size:                                                                                                         \
-        return ck_ring_dequeue_spsc_of_##size(&queue->ring, (void *)queue->slots, message) ? 0 : -EAGAIN;
-    switch (bytes) {
-        BENCH_SIZES(CK_RECV)
-    default:
-        return -EMSGSIZE;
+        return ck_ring_dequeue_##form##_of_##size(&queue->ring, (void *)queue->slots, message) ? 0 : -EAGAIN;
+#define CK_SEND_spsc(size) CK_SEND(spsc, size)
+#define CK_RECV_spsc(size) CK_RECV(spsc, size)
+#define CK_SEND_mpmc(size) CK_SEND(mpmc, size)
+#define CK_RECV_mpmc(size) CK_RECV(mpmc, size)
+
+/* The calls of one form of the ring. */
+#define CK_CALLS(form)                                                                                                 \
+    typedef struct ck_queue ck_##form##_producer;                                                                      \
+    typedef struct ck_queue ck_##form##_consumer;                                                                      \
+    BENCH_INLINE int ck_##form##_send(struct ck_queue *queue, const void *message, size_t bytes)                       \
+    {                                                                                                                  \
+        switch (bytes) {                                                                                               \
+            BENCH_SIZES(CK_SEND_##form)                                                                                \
+        default:                                                                                                       \
+            return -EMSGSIZE;                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    BENCH_INLINE int ck_##form##_recv(struct ck_queue *queue, void *message, size_t bytes)                             \
+    {                                                                                                                  \
+        switch (bytes) {                                                                                               \
+            BENCH_SIZES(CK_RECV_##form)                                                                                \
+        default:                                                                                                       \
+            return -EMSGSIZE;                                                                                          \
+        }                                                                                                              \
     }
-}
+CK_CALLS(spsc)
+CK_CALLS(mpmc)
 
 static const char *ck_refuse(const struct bench_options *options)
 {
@@ -69,20 +76,28 @@ static int ck_open(struct bench_link *link, void **endpoint)
     return 0;
 }
 
-#define TRANSPORT ck
+#define TRANSPORT ck_spsc
 #include "loops.h"
 
-static const struct transport transport_ck = {
-    .name = "ck_ring spsc",
-    .package = "libck-dev",
-    .about = "CK_RING_PROTOTYPE, ck_ring_enqueue_spsc and ck_ring_dequeue_spsc",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_LISTED_SIZES,
-    .rank = 20,
-    .refuse = ck_refuse,
-    .region_bytes = ck_region_bytes,
-    .create = ck_create,
-    .open_producer = ck_open,
-    .open_consumer = ck_open,
-    .loops = &ck_loops,
-};
-TRANSPORT_REGISTER(transport_ck);
+#define TRANSPORT ck_mpmc
+#define TRANSPORT_HAS_MANY
+#include "loops.h"
+
+#define CK_TRANSPORT(form, many)                                                                                       \
+    static const struct transport transport_ck_##form = {                                                              \
+        .name = "ck_ring " #form,                                                                                      \
+        .package = "libck-dev",                                                                                        \
+        .about = "CK_RING_PROTOTYPE, ck_ring_enqueue_" #form " and ck_ring_dequeue_" #form,                            \
+        .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_LISTED_SIZES | (many),                        \
+        .rank = 20,                                                                                                    \
+        .refuse = ck_refuse,                                                                                           \
+        .region_bytes = ck_region_bytes,                                                                               \
+        .create = ck_create,                                                                                           \
+        .open_producer = ck_open,                                                                                      \
+        .open_consumer = ck_open,                                                                                      \
+        .loops = &ck_##form##_loops,                                                                                   \
+    };                                                                                                                 \
+    TRANSPORT_REGISTER(transport_ck_##form)
+
+CK_TRANSPORT(spsc, 0);
+CK_TRANSPORT(mpmc, TRANSPORT_MANY_PRODUCERS | TRANSPORT_MANY_CONSUMERS);

@@ -1,6 +1,7 @@
-/* peer_zeromq.c - contestant: ZeroMQ over ipc, a PUSH socket to a PULL socket, which its guide names for pipelines.
- * Each side has a context of its own. The address is in the abstract name space, so nothing is left behind. The library
- * gathers messages itself and has no calls for batches.
+/* peer_zeromq.c - contestant: ZeroMQ over ipc, a PUSH socket to a PULL socket, which its guide names for pipelines;
+ * several PUSH sockets where there are several producers (to several PULL sockets it would deal out messages in turn,
+ * whoever waits). Each side has a context of its own. The address is in the abstract name space, so nothing is left
+ * behind. The library gathers messages itself and has no calls for batches.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,13 +88,14 @@ static int zeromq_open_consumer(struct bench_link *link, void **endpoint)
 
 #define TRANSPORT zeromq
 #define TRANSPORT_ONE_SIZE
+#define TRANSPORT_HAS_MANY
 #include "loops.h"
 
 static const struct transport transport_zeromq = {
     .name = "zeromq ipc",
     .package = "libzmq3-dev",
     .about = "PUSH to PULL over ipc, a context on each side, zmq_send and zmq_recv that sleep",
-    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS,
+    .abilities = TRANSPORT_THREADS | TRANSPORT_PROCESSES | TRANSPORT_BLOCKS | TRANSPORT_MANY_PRODUCERS,
     .rank = 20,
     .create = zeromq_create,
     .open_producer = zeromq_open_producer,
