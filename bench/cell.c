@@ -306,6 +306,7 @@ int cell_run(const struct cell *cell, struct cell_result *result, struct histogr
     result->messages_per_second = shared->messages / shared->seconds;
     result->producer_seconds = shared->producer_seconds;
     result->lost = shared->lost;
+    result->reordered = shared->reordered;
     if (histogram)
         *histogram = shared->histogram;
     return 0;

@@ -29,6 +29,7 @@ struct cell_result {
     double messages_per_second;
     double producer_seconds; /* of the first producer, from its first call to the end of its last one */
     double lost;             /* overwritten before they were received: by all consumers together */
+    double reordered;        /* came to a consumer after a later one of the same producer */
     char why[320];           /* after a failure */
 };
 
@@ -58,7 +59,7 @@ struct cell_shared {
     uint64_t start;               /* open loop: tick at which message 0 would have been due */
     double interval;
     bool record;
-    double messages, seconds, producer_seconds, lost; /* of the measured phase */
+    double messages, seconds, producer_seconds, lost, reordered; /* of the measured phase */
     struct cell_side sides[CELL_SIDES];
     struct histogram histogram;
 };

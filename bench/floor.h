@@ -6,8 +6,8 @@
 
 #include "transport.h"
 
-/* Round trip of one cache line between the two processors, as CELL_ROUND_TRIP; polling at once, with a pause, or with the
- * short gap that the ring uses. */
+/* Round trip of one cache line between the two processors, as CELL_ROUND_TRIP; polling at once, with a pause, or with
+ * the short gap that the ring uses. */
 extern const struct transport floor_line, floor_line_paused, floor_line_gapped;
 
 /* Streams of 8-byte words through 256 KiB with one flag per 4 KiB, written and read in place: cells of 8 bytes with

@@ -56,12 +56,17 @@ BENCH_INLINE int bench_take(struct bench_run *run, struct bench_tally *tally, ui
 {
     size_t producer = (size_t)(word >> BENCH_PRODUCER_SHIFT);
     uint64_t number = word & BENCH_NUMBER_MASK;
-    if (__builtin_expect(whole && producer < tally->producers && number >= tally->next[producer], 1)) {
-        tally->next[producer] = number + 1;
+    if (__builtin_expect(whole && producer < tally->producers, 1)) {
         tally->count++;
         tally->sum += word;
         tally->squares += word * word;
-        return 0;
+        if (__builtin_expect(number >= tally->next[producer], 1)) {
+            tally->next[producer] = number + 1;
+            return 0;
+        }
+        tally->reordered++;
+        if (tally->may_reorder)
+            return 0;
     }
     run->expected = producer < tally->producers ? word - number + tally->next[producer] : 0;
     run->received = word;

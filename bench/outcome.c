@@ -76,6 +76,7 @@ static void outcome_series(const struct plan *plan, struct plan_section *section
     median->mean = outcome_median(section, series, offsetof(struct plan_figure, mean));
     median->producer_ns = outcome_median(section, series, offsetof(struct plan_figure, producer_ns));
     median->lost = outcome_median(section, series, offsetof(struct plan_figure, lost));
+    median->reordered = outcome_median(section, series, offsetof(struct plan_figure, reordered));
     median->messages = outcome_median(section, series, offsetof(struct plan_figure, messages));
     median->ratio = outcome_median(section, series, offsetof(struct plan_figure, ratio));
     median->beside = outcome_median(section, series, offsetof(struct plan_figure, beside));

@@ -46,6 +46,7 @@ struct plan_figure {
     double p50, p99, p999, mean;
     double producer_ns; /* broadcast: of the producer's time, per message */
     double lost;        /* broadcast that overwrites: share of the messages that consumers missed */
+    double reordered;   /* share of the messages that came after a later one of the same producer */
     double ratio;       /* figure / the baseline's in this round; 0: none */
     double beside;      /* p50 / floor, or messages per second / ceiling, of this round; 0: none */
 };
@@ -62,7 +63,7 @@ struct plan_series {
     const struct transport *transport;
     char left_out[200]; /* why it was not measured; "" when it was */
     char failure[320];  /* what went wrong, "" when nothing did */
-    char note[120];
+    char note[200];
     double guess;
     struct plan_figure *rounds;
     struct histogram *latest, *quiet, *all; /* latency: of the last round, of the undisturbed ones, of all */

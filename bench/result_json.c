@@ -46,6 +46,7 @@ static void json_figures(json_t *object, const struct plan_section *section, con
         json_number(object, "share_of_ceiling", figure->beside);
         json_number(object, "producer_ns", figure->producer_ns);
         json_number(object, "lost_share", figure->lost);
+        json_number(object, "reordered_share", figure->reordered);
     } else {
         json_number(object, "p50_ns", figure->p50);
         json_number(object, "p99_ns", figure->p99);

@@ -120,6 +120,12 @@ static int rounds_measure(struct plan *plan, struct plan_section *section, struc
     figure->there = true;
     figure->messages = result.messages;
     figure->figure = series->guess = result.messages_per_second;
+    figure->reordered = result.reordered / result.messages;
+    if (figure->reordered > 0 && !strstr(series->note, "out of order")) {
+        size_t length = strlen(series->note);
+        snprintf(series->note + length, sizeof series->note - length, "%smessages of one producer came out of order",
+                 length ? "; " : "");
+    }
     if (section->kind == CELL_THROUGHPUT && section->options.topology == BENCH_BROADCAST) {
         figure->producer_ns = result.producer_seconds * 1e9 / result.messages;
         figure->lost = result.lost / result.messages / (double)section->options.consumers;

@@ -44,8 +44,8 @@ struct side {
     uint64_t meetings;
     struct bench_run run;
     side_loop loop;
-    double rate; /* leader: messages per second, as far as known */
-    double lost; /* leader: before this phase */
+    double rate;            /* leader: messages per second, as far as known */
+    double lost, reordered; /* leader: before this phase */
     bool measured;
 };
 
@@ -125,6 +125,7 @@ static int side_open_run(struct side *side)
     side->run.crowded = side->crowded;
     side->run.tally = &side->shared->sides[side->number].tally;
     side->run.tally->producers = side->producers;
+    side->run.tally->may_reorder = cell->transport->abilities & TRANSPORT_REORDERS;
     size_t messages = cell->options.batch > 3 ? cell->options.batch : 3;
     size_t buffer = (cell->options.bytes * messages + 4095) / 4096 * 4096;
     side->run.buffer = aligned_alloc(4096, buffer);
@@ -180,12 +181,14 @@ static double side_seconds(const struct side *side)
     return (double)(end - begin) / 1e9;
 }
 
-static double side_lost(const struct side *side)
+/* Up to now, by all consumers together. */
+static void side_losses(const struct side *side, double *lost, double *reordered)
 {
-    double lost = 0;
-    for (size_t at = side->producers; at < side->count; at++)
-        lost += (double)side->shared->sides[at].lost;
-    return lost;
+    *lost = *reordered = 0;
+    for (size_t at = side->producers; at < side->count; at++) {
+        *lost += (double)side->shared->sides[at].lost;
+        *reordered += (double)side->shared->sides[at].tally.reordered;
+    }
 }
 
 /* Several consumers: has each of the `sent` messages come once? Numbers of each producer run from 0, all came equally
@@ -221,16 +224,19 @@ static void side_plan(struct side *side, uint64_t first, uint64_t count, double 
 {
     const struct cell *cell = side->cell;
     struct cell_shared *shared = side->shared;
-    double lost = side_lost(side);
+    double lost, reordered;
+    side_losses(side, &lost, &reordered);
     if (side->measured) {
         shared->messages = (double)count;
         shared->seconds = seconds;
         shared->producer_seconds = (double)(shared->sides[0].end - shared->sides[0].begin) / 1e9;
         shared->lost = lost - side->lost;
+        shared->reordered = reordered - side->reordered;
         shared->count = 0;
         return;
     }
     side->lost = lost;
+    side->reordered = reordered;
     if (count)
         side->rate = (double)count / seconds;
     bool known = seconds >= SIDE_WARM_SECONDS || (count && cell->kind == CELL_OPEN_LOOP);

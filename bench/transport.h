@@ -43,7 +43,9 @@ enum transport_abilities {
     TRANSPORT_MANY_PRODUCERS = 32, /* any number of producers; else one */
     TRANSPORT_MANY_CONSUMERS = 64, /* any number of consumers, each message to one of them; else one */
     TRANSPORT_BROADCAST = 128,     /* each message to every consumer: takes part in that topology only */
-    TRANSPORT_OVERWRITES = 256,    /* broadcast that waits for nobody: a consumer may miss messages, and is told */
+    TRANSPORT_REORDERS =
+        512, /* several consumers may see messages of one producer in another order: counted, no error */
+    TRANSPORT_OVERWRITES = 256, /* broadcast that waits for nobody: a consumer may miss messages, and is told */
 };
 
 /* Who takes part, and who gets a message. */
@@ -84,6 +86,8 @@ struct bench_link {
  * grow; count, sum and sum of squares of all, added up over the consumers, tell whether each message came once. */
 struct bench_tally {
     uint64_t count, sum, squares;
+    bool may_reorder;
+    uint64_t reordered; /* came after a later one of the same producer */
     size_t producers;
     uint64_t next[BENCH_SIDES_MOST];
 };
