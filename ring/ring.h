@@ -3,6 +3,7 @@
 #define RING_RING_H
 
 #include <ring/allocator.h>
+#include <ring/broadcast.h>
 #include <ring/error.h>
 #include <ring/layout.h>
 #include <ring/message.h>

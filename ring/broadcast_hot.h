@@ -1,0 +1,412 @@
+/* broadcast_hot.h - level 6: the verbs of a broadcast ring. Include broadcast.h. */
+#ifndef RING_BROADCAST_HOT_H
+#define RING_BROADCAST_HOT_H
+
+#include <ring/broadcast.h>
+
+RING_BEGIN_C
+
+/* ---- The slow halves; not for callers. Each of them leaves the gate but where said otherwise. ---- */
+
+/* Why the gate is not open: -ECHILD, -EBUSY or -EBADF. */
+RING_PUBLIC int ring_broadcast_refuse(RING_ATOMIC(uint64_t) * gate);
+RING_PUBLIC int ring_broadcast_refuse_length(const struct ring_broadcast_producer *producer, const void *message,
+                                             size_t length);
+/* 0, still within the gate: the slot at `position` may be written, and is marked; else -errno. */
+RING_PUBLIC int ring_broadcast_make_room(struct ring_broadcast_producer *producer, int64_t timeout_ns);
+/* 0, still within the gate: the hot path will find a message now; else -errno. */
+RING_PUBLIC int ring_broadcast_await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns);
+/* The message was overwritten while it was read: -EOVERFLOW, or -EUCLEAN. */
+RING_PUBLIC int ring_broadcast_overtaken(struct ring_broadcast_consumer *consumer);
+/* Wakes all consumers that sleep. */
+RING_PUBLIC void ring_broadcast_wake(struct ring_broadcast_producer *producer);
+
+/* ---- The gate: one word of this process for each endpoint, in a page that the kernel wipes in a child. ---- */
+
+enum ring_broadcast_gate {
+    RING_BROADCAST_WIPED = 0, /* this is a child after fork */
+    RING_BROADCAST_OPEN = 1,
+    RING_BROADCAST_BUSY = 2, /* a call of this endpoint is under way */
+    RING_BROADCAST_SHUT = 3, /* closed */
+};
+
+/* B0: relaxed, by design no proof against two threads at the very same moment, which no plain word can be: a misuse
+ * that is told when it is met. Within one thread, so for signal handlers, it is exact. */
+RING_INLINE int ring_broadcast_enter(RING_ATOMIC(uint64_t) * gate)
+{
+    if (RING_UNLIKELY(ring_atomic_load(gate, memory_order_relaxed) != RING_BROADCAST_OPEN))
+        return ring_broadcast_refuse(gate);
+    ring_atomic_store(gate, RING_BROADCAST_BUSY, memory_order_relaxed);
+    ring_compiler_barrier();
+    return 0;
+}
+
+RING_INLINE void ring_broadcast_leave(RING_ATOMIC(uint64_t) * gate)
+{
+    ring_compiler_barrier();
+    ring_atomic_store(gate, RING_BROADCAST_OPEN, memory_order_relaxed);
+}
+
+/* ---- Slots ---- */
+
+RING_INLINE RING_ATOMIC(uint64_t) *
+    ring_broadcast_slot(const unsigned char *data, uint64_t mask, uint64_t stride, uint64_t position)
+{
+    return (RING_ATOMIC(uint64_t) *)(void *)(uintptr_t)(data + (position & mask) * stride);
+}
+
+/* The word of an empty message at `position`, to which its length is added. */
+RING_INLINE uint64_t ring_broadcast_word(uint64_t mask, unsigned lap_shift, uint64_t position,
+                                         enum ring_layout_broadcast_state state)
+{
+    return (position & ~mask) << lap_shift | (uint64_t)state << RING_BROADCAST_STATE_SHIFT;
+}
+
+/* Messages are copied by relaxed atomic accesses, all of them: a slow consumer may read what is being overwritten, and
+ * finds that out afterwards. `slot` is a multiple of 8. Words first, see ring_copy_in() in platform.h. */
+RING_INLINE void ring_broadcast_copy_in(unsigned char *slot, const void *from, size_t length)
+{
+    const unsigned char *at = (const unsigned char *)from;
+    size_t left = length;
+    for (; left >= 64; left -= 64, at += 64, slot += 64)
+        for (int i = 0; i < 8; i++) {
+            uint64_t word;
+            memcpy(&word, at + 8 * i, 8);
+            ring_atomic_store((RING_ATOMIC(uint64_t) *)(void *)(slot + 8 * i), word, memory_order_relaxed); /* B2 */
+        }
+    for (; left >= 8; left -= 8, at += 8, slot += 8) {
+        uint64_t word;
+        memcpy(&word, at, 8);
+        ring_atomic_store((RING_ATOMIC(uint64_t) *)(void *)slot, word, memory_order_relaxed); /* B2 */
+    }
+    if (left & 4) {
+        uint32_t word;
+        memcpy(&word, at, 4);
+        ring_atomic_store((RING_ATOMIC(uint32_t) *)(void *)slot, word, memory_order_relaxed); /* B2 */
+        at += 4;
+        slot += 4;
+    }
+    if (left & 2) {
+        uint16_t word;
+        memcpy(&word, at, 2);
+        ring_atomic_store((RING_ATOMIC(uint16_t) *)(void *)slot, word, memory_order_relaxed); /* B2 */
+        at += 2;
+        slot += 2;
+    }
+    if (left & 1)
+        ring_atomic_store((RING_ATOMIC(uint8_t) *)(void *)slot, *at, memory_order_relaxed); /* B2 */
+}
+
+RING_INLINE void ring_broadcast_copy_out(void *to, const unsigned char *from, size_t length)
+{
+    unsigned char *at = (unsigned char *)to;
+    unsigned char *slot = (unsigned char *)(uintptr_t)from;
+    size_t left = length;
+    for (; left >= 64; left -= 64, at += 64, slot += 64)
+        for (int i = 0; i < 8; i++) {
+            uint64_t word =
+                ring_atomic_load((RING_ATOMIC(uint64_t) *)(void *)(slot + 8 * i), memory_order_relaxed); /* B7 */
+            memcpy(at + 8 * i, &word, 8);
+        }
+    for (; left >= 8; left -= 8, at += 8, slot += 8) {
+        uint64_t word = ring_atomic_load((RING_ATOMIC(uint64_t) *)(void *)slot, memory_order_relaxed); /* B7 */
+        memcpy(at, &word, 8);
+    }
+    if (left & 4) {
+        uint32_t word = ring_atomic_load((RING_ATOMIC(uint32_t) *)(void *)slot, memory_order_relaxed); /* B7 */
+        memcpy(at, &word, 4);
+        at += 4;
+        slot += 4;
+    }
+    if (left & 2) {
+        uint16_t word = ring_atomic_load((RING_ATOMIC(uint16_t) *)(void *)slot, memory_order_relaxed); /* B7 */
+        memcpy(at, &word, 2);
+        at += 2;
+        slot += 2;
+    }
+    if (left & 1)
+        *at = ring_atomic_load((RING_ATOMIC(uint8_t) *)(void *)slot, memory_order_relaxed); /* B7 */
+}
+
+/* ---- Sending ---- */
+
+/* B1: from here on nobody takes this slot for the message of the lap before, and whatever we write into it is seen
+ * after this mark. `length`: bytes that the message to come will probably have; the lines it takes are fetched now, by
+ * stores, since consumers' cores prefetch them and would take a clean line away again. */
+RING_INLINE void ring_broadcast_mark(struct ring_broadcast_producer *producer, uint64_t position, size_t length)
+{
+    RING_ATOMIC(uint64_t) *slot = ring_broadcast_slot(producer->data, producer->mask, producer->stride, position);
+    ring_atomic_store(slot, ring_broadcast_word(producer->mask, producer->lap_shift, position, RING_BROADCAST_WRITING),
+                      memory_order_relaxed);
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* B1: pairs with B8 */
+    if (length > RING_CACHE_LINE - RING_BROADCAST_WORD_BYTES && length <= RING_BROADCAST_TOUCH_AHEAD)
+        for (size_t line = RING_CACHE_LINE / 8; line < (length + RING_BROADCAST_WORD_BYTES) / 8;
+             line += RING_CACHE_LINE / 8)
+            ring_atomic_store(slot + line, 0, memory_order_relaxed); /* B2: any value will do */
+}
+
+/* B3..B5: makes the message at `position` visible and sees to the next slot. */
+RING_INLINE void ring_broadcast_publish(struct ring_broadcast_producer *producer, uint64_t position, size_t length)
+{
+    RING_ATOMIC(uint64_t) *slot = ring_broadcast_slot(producer->data, producer->mask, producer->stride, position);
+    uint64_t word = ring_broadcast_word(producer->mask, producer->lap_shift, position, RING_BROADCAST_READY) | length;
+    ring_atomic_store(slot, word, memory_order_release); /* B3: release, pairs with B6: the message comes before */
+    producer->position = position + 1;
+    ring_atomic_store(&producer->control->tail, position + 1, memory_order_release); /* B4: after B3, pairs with B11 */
+    ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
+    /* B5: relaxed is enough: a sleeper that we miss here sees B3, see wait.h. */
+    if (RING_UNLIKELY(ring_atomic_load(&producer->control->consumers_asleep, memory_order_relaxed) != 0))
+        ring_broadcast_wake(producer);
+    if (RING_LIKELY(position + 1 != producer->limit))
+        ring_broadcast_mark(producer, position + 1, length);
+    ring_prefetch_for_write(slot + RING_BROADCAST_FETCH_AHEAD / RING_BROADCAST_WORD_BYTES);
+}
+
+/* Copies a message into the ring. 0; -EMSGSIZE: longer than slot_bytes, never fits; -EBUSY: a reservation is open, or a
+ * call of this endpoint is under way; -EINVAL: NULL message of some length; lossless only: -EAGAIN, -ETIMEDOUT, a
+ * living consumer is a whole ring behind. With RING_NO_WAIT a dead one is found out by one of the next 64 tries at the
+ * latest. */
+RING_INLINE int ring_broadcast_send(struct ring_broadcast_producer *producer, const void *message, size_t length,
+                                    int64_t timeout_ns)
+{
+    if (RING_UNLIKELY(length > producer->slot_bytes || (!message && length)))
+        return ring_broadcast_refuse_length(producer, message, length);
+    int code = ring_broadcast_enter(producer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    uint64_t position = producer->position;
+    if (RING_UNLIKELY(position == producer->limit)) {
+        code = ring_broadcast_make_room(producer, timeout_ns);
+        if (code)
+            return code;
+    }
+    unsigned char *slot = producer->data + (position & producer->mask) * producer->stride;
+    ring_broadcast_copy_in(slot + RING_BROADCAST_WORD_BYTES, message, length);
+    ring_broadcast_publish(producer, position, length);
+    ring_broadcast_leave(producer->gate);
+    return 0;
+}
+
+/* Gives room for a message of up to `length` bytes, to be filled in place and then committed or cancelled; meanwhile no
+ * other call but those two. Errors as for send. */
+RING_INLINE int ring_broadcast_reserve(struct ring_broadcast_producer *producer, size_t length, void **message,
+                                       int64_t timeout_ns)
+{
+    *message = NULL;
+    if (RING_UNLIKELY(length > producer->slot_bytes))
+        return ring_broadcast_refuse_length(producer, NULL, length);
+    int code = ring_broadcast_enter(producer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    uint64_t position = producer->position;
+    if (RING_UNLIKELY(position == producer->limit)) {
+        code = ring_broadcast_make_room(producer, timeout_ns);
+        if (code)
+            return code;
+    }
+    producer->reserved = length + 1;
+    producer->usual_limit = producer->limit;
+    producer->limit = position; /* sends any other verb to make_room(), which refuses it */
+    *message = producer->data + (position & producer->mask) * producer->stride + RING_BROADCAST_WORD_BYTES;
+    ring_broadcast_leave(producer->gate);
+    return 0;
+}
+
+/* Publishes the first `length` bytes of the reservation. 0; -EINVAL: no reservation, or longer than it (which stays).
+ */
+RING_INLINE int ring_broadcast_commit(struct ring_broadcast_producer *producer, size_t length)
+{
+    int code = ring_broadcast_enter(producer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    bool fits = length < producer->reserved;
+    if (RING_LIKELY(fits)) {
+        producer->limit = producer->usual_limit;
+        producer->reserved = 0;
+        ring_broadcast_publish(producer, producer->position, length);
+    }
+    ring_broadcast_leave(producer->gate);
+    return RING_LIKELY(fits) ? 0 : producer->fault ? producer->fault : -EINVAL;
+}
+
+/* Forgets the reservation: nothing was sent. 0; -EINVAL: there is none. */
+RING_INLINE int ring_broadcast_cancel(struct ring_broadcast_producer *producer)
+{
+    int code = ring_broadcast_enter(producer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    bool open = producer->reserved != 0;
+    if (RING_LIKELY(open)) {
+        producer->limit = producer->usual_limit;
+        producer->reserved = 0;
+    }
+    ring_broadcast_leave(producer->gate);
+    return RING_LIKELY(open) ? 0 : producer->fault ? producer->fault : -EINVAL;
+}
+
+/* ---- Receiving ---- */
+
+/* The length of the message at `position`, if it is there and sound: less than or equal to slot_bytes; else any number
+ * above. */
+RING_INLINE uint64_t ring_broadcast_length(struct ring_broadcast_consumer *consumer, uint64_t position)
+{
+    /* B6: acquire, pairs with B3. */
+    uint64_t word = ring_atomic_load(ring_broadcast_slot(consumer->data, consumer->mask, consumer->stride, position),
+                                     memory_order_acquire);
+    return word - ring_broadcast_word(consumer->ring_mask, consumer->lap_shift, position, RING_BROADCAST_READY);
+}
+
+/* B8: was the message at `position`, of which we have read, still there then? */
+RING_INLINE bool ring_broadcast_held(struct ring_broadcast_consumer *consumer, uint64_t position)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* B8: pairs with B1: who has read anything newer sees the mark */
+    uint64_t word =
+        ring_atomic_load(ring_broadcast_slot(consumer->ring_data, consumer->ring_mask, consumer->stride, position),
+                         memory_order_relaxed);
+    uint64_t ready = ring_broadcast_word(consumer->ring_mask, consumer->lap_shift, position, RING_BROADCAST_READY);
+    return word - ready <= consumer->slot_bytes;
+}
+
+/* B9: gives the seat's word our position: lossless, the producer may write over what lies before. */
+RING_PUBLIC void ring_broadcast_publish_position(struct ring_broadcast_consumer *consumer);
+
+RING_INLINE void ring_broadcast_consumed(struct ring_broadcast_consumer *consumer, uint64_t position)
+{
+    consumer->position = position;
+    if (RING_UNLIKELY(position - consumer->published >= consumer->publish_number))
+        ring_broadcast_publish_position(consumer);
+}
+
+/* Copies the next message out. Returns its length; -EOVERFLOW: messages were lost, ring_broadcast_lost() says how many,
+ * the next call goes on behind them; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: nothing there; -EMSGSIZE: longer than
+ * `size`, it stays the next one; -EINVAL: NULL buffer of some size. */
+RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer, void *buffer, size_t size,
+                                        int64_t timeout_ns)
+{
+    if (RING_UNLIKELY(!buffer && size))
+        return -EINVAL;
+    int code = ring_broadcast_enter(consumer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    uint64_t length;
+    while (RING_UNLIKELY((length = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes)) {
+        code = ring_broadcast_await(consumer, timeout_ns);
+        if (code)
+            return code;
+    }
+    uint64_t position = consumer->position;
+    if (RING_UNLIKELY(length > size)) {
+        ring_broadcast_leave(consumer->gate);
+        return -EMSGSIZE;
+    }
+    const unsigned char *message =
+        consumer->data + (position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES;
+    if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
+        ring_broadcast_copy_out(buffer, message, size);
+    else
+        ring_broadcast_copy_out(buffer, message, length);
+    if (RING_UNLIKELY(!ring_broadcast_held(consumer, position)))
+        return ring_broadcast_overtaken(consumer);
+    ring_broadcast_consumed(consumer, position + 1);
+    ring_broadcast_leave(consumer->gate);
+    return (ssize_t)length;
+}
+
+/* For the typed front: receives one message of exactly `length` bytes. 1; -EMSGSIZE: it has another length, it stays.
+ */
+RING_INLINE int ring_broadcast_recv_exactly(struct ring_broadcast_consumer *consumer, void *message, size_t length,
+                                            int64_t timeout_ns)
+{
+    int code = ring_broadcast_enter(consumer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    uint64_t found;
+    while (RING_UNLIKELY((found = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes)) {
+        code = ring_broadcast_await(consumer, timeout_ns);
+        if (code)
+            return code;
+    }
+    uint64_t position = consumer->position;
+    if (RING_UNLIKELY(found != length)) {
+        ring_broadcast_leave(consumer->gate);
+        return -EMSGSIZE;
+    }
+    ring_broadcast_copy_out(
+        message, consumer->data + (position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES, length);
+    if (RING_UNLIKELY(!ring_broadcast_held(consumer, position)))
+        return ring_broadcast_overtaken(consumer);
+    ring_broadcast_consumed(consumer, position + 1);
+    ring_broadcast_leave(consumer->gate);
+    return 1;
+}
+
+/* Shows the next message where it lies, until released; peeking again shows the same one. Where it can be overtaken
+ * (overwrite, and every observer) what was read counts only once release() has said 0. Errors as for recv. */
+RING_INLINE int ring_broadcast_peek(struct ring_broadcast_consumer *consumer, struct ring_message *message,
+                                    int64_t timeout_ns)
+{
+    int code = ring_broadcast_enter(consumer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    uint64_t length;
+    while (RING_UNLIKELY((length = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes)) {
+        code = ring_broadcast_await(consumer, timeout_ns);
+        if (code)
+            return code;
+    }
+    message->data =
+        consumer->data + (consumer->position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES;
+    message->length = length;
+    message->flags = 0;
+    consumer->peeked_end = consumer->position + 1;
+    ring_broadcast_leave(consumer->gate);
+    return 0;
+}
+
+/* Passes the `count` oldest messages of those last peeked (none of which was received meanwhile). 0; -EOVERFLOW: they
+ * were overwritten meanwhile, what was read may be torn; all of them count as lost, see recv; -EINVAL: more than were
+ * peeked. */
+RING_INLINE int ring_broadcast_release(struct ring_broadcast_consumer *consumer, size_t count)
+{
+    int code = ring_broadcast_enter(consumer->gate);
+    if (RING_UNLIKELY(code))
+        return code;
+    uint64_t position = consumer->position;
+    uint64_t peeked = consumer->peeked_end - position;
+    if (RING_UNLIKELY(peeked > consumer->ring_mask + 1 || count > peeked)) {
+        ring_broadcast_leave(consumer->gate);
+        return consumer->fault ? consumer->fault : -EINVAL;
+    }
+    /* The oldest is overwritten first; while it is there, all are. */
+    if (RING_UNLIKELY(count && !ring_broadcast_held(consumer, position)))
+        return ring_broadcast_overtaken(consumer);
+    ring_broadcast_consumed(consumer, position + count);
+    ring_broadcast_leave(consumer->gate);
+    return 0;
+}
+
+/* ---- Batches ---- */
+
+/* Sends the first of `count` messages, as many as there is room for; waits until there is room for one.
+ * Returns how many were sent, at least 1 (0 for count 0); else an error as for send about messages[0]. */
+RING_PUBLIC ssize_t ring_broadcast_send_batch(struct ring_broadcast_producer *producer,
+                                              const struct ring_message *messages, size_t count, int64_t timeout_ns);
+
+/* The same for an array of messages that all have `length` bytes and lie one behind the other. */
+RING_PUBLIC ssize_t ring_broadcast_send_array(struct ring_broadcast_producer *producer, const void *messages,
+                                              size_t length, size_t count, int64_t timeout_ns);
+
+/* Shows up to `count` of the next messages, at least 1 (waits for that); release() passes them. Else errors as for
+ * peek. */
+RING_PUBLIC ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, struct ring_message *messages,
+                                              size_t count, int64_t timeout_ns);
+
+/* Copies up to `count` messages that all have exactly `length` bytes, one behind the other, into `messages`. Returns
+ * how many, at least 1 (waits for that). -EMSGSIZE: the next message has another length, it stays. Else errors as for
+ * recv. */
+RING_PUBLIC ssize_t ring_broadcast_recv_array(struct ring_broadcast_consumer *consumer, void *messages, size_t length,
+                                              size_t count, int64_t timeout_ns);
+
+RING_END_C
+
+#endif
