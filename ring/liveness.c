@@ -32,7 +32,7 @@ static bool is_object(const struct ring_witness *witness, int fd)
 /* A new open file description of the object, or -errno. */
 static int open_again(const struct ring_witness *witness)
 {
-    int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    int flags = (witness->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (is_object(witness, witness->fd)) {
         char path[40];
         snprintf(path, sizeof path, "/proc/self/fd/%d", witness->fd);
@@ -93,6 +93,8 @@ static int claim_with(struct ring_claim *claim, int fd, int64_t byte)
 int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
 {
     *claim = NULL;
+    if (witness->read_only)
+        return ring_error(-EACCES, "the segment is attached read-only: it can be observed, but nothing in it taken");
     struct ring_claim *made = calloc(1, sizeof *made);
     if (!made)
         return ring_error(-ENOMEM, "out of memory");

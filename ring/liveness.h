@@ -23,10 +23,11 @@ struct ring_witness {
     int fd;
     uint64_t device;
     uint64_t inode;
+    bool read_only; /* it may be probed, but no claim taken: who may not write has nothing to claim */
     char path[288]; /* where to find the object again, "" when it has no name */
 };
 
-/* Takes the byte. -EBUSY: a living process (or another handle of this one) has it. */
+/* Takes the byte. -EBUSY: a living process (or another handle of this one) has it. -EACCES: attached read-only. */
 RING_PRIVATE int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte);
 
 /* Gives it back; NULL is allowed. */

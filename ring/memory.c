@@ -24,6 +24,9 @@
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 
 size_t ring_memory_page(void)
 {
@@ -58,7 +61,8 @@ static int place(struct ring_memory *memory, int fd)
     uintptr_t first = (uintptr_t)reserved;
     uintptr_t start = (first + page + RING_MEMORY_HUGE - 1) & ~(uintptr_t)(RING_MEMORY_HUGE - 1);
     uintptr_t end = start + memory->bytes;
-    void *mapped = mmap((void *)start, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    int rights = memory->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *mapped = mmap((void *)start, memory->bytes, rights, MAP_SHARED | MAP_FIXED, fd, 0);
     if (mapped == MAP_FAILED) {
         int code = -errno;
         munmap(reserved, whole);
@@ -75,7 +79,8 @@ static int place(struct ring_memory *memory, int fd)
 /* Touches every page, so that no later access faults. */
 static void prefault(const struct ring_memory *memory)
 {
-    if (madvise(memory->address, memory->bytes, MADV_POPULATE_WRITE) == 0 || errno != EINVAL)
+    int how = memory->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
+    if (madvise(memory->address, memory->bytes, how) == 0 || errno != EINVAL)
         return;
     for (size_t at = 0; at < memory->bytes; at += ring_memory_page()) /* a kernel before 5.14 */
         (void)ring_atomic_load((RING_ATOMIC(unsigned char) *)(void *)(memory->address + at), memory_order_relaxed);
@@ -168,7 +173,7 @@ static int populate(struct ring_memory *memory, int fd, const struct ring_memory
 
 int ring_memory_map(struct ring_memory *memory, int fd, size_t bytes, const struct ring_memory_wish *wish, bool create)
 {
-    *memory = (struct ring_memory){ .bytes = bytes };
+    *memory = (struct ring_memory){ .bytes = bytes, .read_only = wish->read_only };
     int code = place(memory, fd);
     if (code)
         return code;

@@ -19,12 +19,14 @@ struct ring_memory_wish {
     bool lock;
     bool strict; /* refuse what cannot be had, instead of noting it in huge_error and lock_error */
     bool dump;
-    int node; /* for a new object; negative: anywhere */
+    bool read_only; /* for an existing object whose descriptor may be one for reading only */
+    int node;       /* for a new object; negative: anywhere */
 };
 
 struct ring_memory {
     unsigned char *address;
     size_t bytes;
+    bool read_only;
     int huge_error; /* 0 or the negative errno of what was refused and done without */
     int lock_error;
     int numa_error;

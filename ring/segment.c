@@ -44,13 +44,16 @@ static int check_options(const struct ring_segment_options *given, struct ring_s
         return ring_error(-EINVAL, "struct_size is %zu, this library knows %zu: start from ring_segment_defaults()",
                           given->struct_size, sizeof *given);
     *options = *given;
-    if (options->flags & ~(unsigned)(RING_HUGE | RING_LOCK | RING_STRICT | RING_ANY_OWNER | RING_DUMP))
+    if (options->flags & ~(unsigned)(RING_HUGE | RING_LOCK | RING_STRICT | RING_ANY_OWNER | RING_DUMP | RING_READ_ONLY))
         return ring_error(-EINVAL, "flags 0x%x has bits that this library does not know", options->flags);
     return 0;
 }
 
 static int check_shape(const struct ring_segment_options *options)
 {
+    if (options->flags & RING_READ_ONLY)
+        return ring_error(-EINVAL,
+                          "a segment cannot be created read-only: RING_READ_ONLY is for ring_segment_attach()");
     if (options->bytes < RING_SEGMENT_MIN_BYTES || options->bytes > RING_SEGMENT_MAX_BYTES)
         return ring_error(-EINVAL, "a segment has %zu to %zu bytes, not %zu", RING_SEGMENT_MIN_BYTES,
                           RING_SEGMENT_MAX_BYTES, options->bytes);
@@ -74,6 +77,7 @@ static struct ring_memory_wish wish_of(const struct ring_segment_options *option
                                       .lock = (options->flags & RING_LOCK) != 0,
                                       .strict = (options->flags & RING_STRICT) != 0,
                                       .dump = (options->flags & RING_DUMP) != 0,
+                                      .read_only = (options->flags & RING_READ_ONLY) != 0,
                                       .node = options->numa_node };
 }
 
@@ -107,7 +111,10 @@ static int make_handle(struct ring_segment **segment, int fd, const char *path, 
         free(made);
         return ring_error(-ENOMEM, "out of memory");
     }
-    made->witness = (struct ring_witness){ .fd = fd, .device = (uint64_t)file.st_dev, .inode = (uint64_t)file.st_ino };
+    made->witness = (struct ring_witness){ .fd = fd,
+                                           .device = (uint64_t)file.st_dev,
+                                           .inode = (uint64_t)file.st_ino,
+                                           .read_only = (flags & RING_READ_ONLY) != 0 };
     snprintf(made->witness.path, sizeof made->witness.path, "%s", path);
     snprintf(made->name, sizeof made->name, "%s", strrchr(path, '/') + 1);
     ring_atomic_store(&made->users, 1, memory_order_relaxed);
@@ -348,7 +355,7 @@ int ring_segment_unlink(const char *name)
     int code = path_of(name, path);
     if (code)
         return code;
-    int fd = ring_segment_open_file(path);
+    int fd = ring_segment_open_file(path, false);
     if (fd < 0)
         return fd;
     uint64_t magic = 0;

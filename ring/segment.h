@@ -23,11 +23,13 @@ RING_BEGIN_C
 #define RING_NODE_UNKNOWN (-3) /* info: built without libnuma, or the kernel does not tell */
 
 enum ring_segment_flags {
-    RING_HUGE = 1,      /* 2 MiB pages; size rounded up to a multiple of 2 MiB */
-    RING_LOCK = 2,      /* mlock: never swapped, no page fault later */
-    RING_STRICT = 4,    /* refuse with an error whatever of the above, or of numa_node, cannot be had */
-    RING_ANY_OWNER = 8, /* attach: accept a file of any user. Its owner can write what he likes into it */
-    RING_DUMP = 16,     /* include the segment in core dumps */
+    RING_HUGE = 1,       /* 2 MiB pages; size rounded up to a multiple of 2 MiB */
+    RING_LOCK = 2,       /* mlock: never swapped, no page fault later */
+    RING_STRICT = 4,     /* refuse with an error whatever of the above, or of numa_node, cannot be had */
+    RING_ANY_OWNER = 8,  /* attach: accept a file of any user. Its owner can write what he likes into it */
+    RING_DUMP = 16,      /* include the segment in core dumps */
+    RING_READ_ONLY = 32, /* attach: map it for reading only, which takes no more than the right to read the file. For
+                            info and for observers; whatever would write answers -EACCES */
 };
 
 #define RING_SEGMENT_DEFAULT_BYTES                                                                                     \

@@ -79,9 +79,9 @@ static int check_layout(const struct ring_layout_segment *first, const struct st
     return 0;
 }
 
-int ring_segment_open_file(const char *path)
+int ring_segment_open_file(const char *path, bool read_only)
 {
-    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd >= 0)
         return fd;
     switch (errno) {
@@ -95,8 +95,8 @@ int ring_segment_open_file(const char *path)
         return ring_error(-EPROTO, "%s is no regular file, so no segment", path);
     case EACCES:
     case EPERM:
-        return ring_error(-EACCES,
-                          "this user may not read and write %s: its owner decides, with 'ringctl create --mode'", path);
+        return ring_error(-EACCES, "this user may not %s %s: its owner decides, with 'ringctl create --mode'",
+                          read_only ? "read" : "read and write", path);
     default:
         return ring_error(-errno, "cannot open %s (%s)", path, strerror(errno));
     }
@@ -105,7 +105,7 @@ int ring_segment_open_file(const char *path)
 /* Opens and validates; returns the descriptor and the copy of the first page. */
 int ring_segment_open_checked(const char *path, unsigned flags, struct ring_layout_segment *first)
 {
-    int fd = ring_segment_open_file(path);
+    int fd = ring_segment_open_file(path, (flags & RING_READ_ONLY) != 0);
     if (fd < 0)
         return fd;
     struct stat file;

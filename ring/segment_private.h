@@ -30,7 +30,7 @@ RING_PRIVATE uint64_t ring_segment_arena(unsigned entries);
 
 /* Opens a segment's file, with a sentence for every reason why not; the second also validates file and first page, and
  * returns a copy of that page. A descriptor, or a negative errno. */
-RING_PRIVATE int ring_segment_open_file(const char *path);
+RING_PRIVATE int ring_segment_open_file(const char *path, bool read_only);
 RING_PRIVATE int ring_segment_open_checked(const char *path, unsigned flags, struct ring_layout_segment *first);
 
 /* Name and start time (clock ticks after boot) of this process, for people to read. */
