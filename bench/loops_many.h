@@ -68,26 +68,26 @@ BENCH_INLINE int BENCH_OWN(gather_in_place_of)(struct bench_run *run, uint64_t f
 
 #ifdef TRANSPORT_HAS_LOST
 /* How many were overwritten is told exactly: the next number is checked as if nothing had happened. */
-BENCH_INLINE uint64_t BENCH_OWN(skip)(struct bench_run *run)
+BENCH_INLINE void BENCH_OWN(skip)(struct bench_run *run)
 {
     uint64_t lost = BENCH_OWN(lost)((BENCH_OWN(consumer) *)run->in);
     run->lost += lost;
-    return lost;
+    run->followed += lost;
 }
 
 BENCH_INLINE int BENCH_OWN(follow_of)(struct bench_run *run, uint64_t first, uint64_t count, const size_t bytes)
 {
     unsigned char local[BENCH_LOCAL] __attribute__((aligned(64)));
     unsigned char *message = bytes <= sizeof local ? local : run->buffer;
-    for (uint64_t number = first; number < first + count;) {
+    while (run->followed < first + count) {
         int refusal = BENCH_OWN(recv_one)(run, message, bytes);
         if (__builtin_expect(refusal == -EOVERFLOW, 0)) {
-            number += BENCH_OWN(skip)(run);
+            BENCH_OWN(skip)(run);
             continue;
         }
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
-        refusal = bench_check(run, message, bytes, number++);
+        refusal = bench_check(run, message, bytes, run->followed++);
         if (__builtin_expect(refusal != 0, 0))
             return refusal;
     }
@@ -97,20 +97,21 @@ BENCH_INLINE int BENCH_OWN(follow_of)(struct bench_run *run, uint64_t first, uin
 #ifdef TRANSPORT_HAS_BATCH
 BENCH_INLINE int BENCH_OWN(follow_batch_of)(struct bench_run *run, uint64_t first, uint64_t count, const size_t bytes)
 {
-    for (uint64_t number = first; number < first + count;) {
-        size_t wanted = first + count - number < run->batch ? (size_t)(first + count - number) : run->batch;
+    while (run->followed < first + count) {
+        uint64_t left = first + count - run->followed;
+        size_t wanted = left < run->batch ? (size_t)left : run->batch;
         ssize_t result = BENCH_OWN(recv_batch)((BENCH_OWN(consumer) *)run->in, run->buffer, bytes, wanted);
         if (__builtin_expect(result <= 0, 0)) {
             if (result == -EOVERFLOW)
-                number += BENCH_OWN(skip)(run);
+                BENCH_OWN(skip)(run);
             else if (result != -EAGAIN)
                 return result ? (int)result : -EIO;
             else
                 BENCH_IDLE(run);
             continue;
         }
-        for (size_t at = 0; at < (size_t)result; at++, number++) {
-            int refusal = bench_check(run, run->buffer + at * bytes, bytes, number);
+        for (size_t at = 0; at < (size_t)result; at++) {
+            int refusal = bench_check(run, run->buffer + at * bytes, bytes, run->followed++);
             if (__builtin_expect(refusal != 0, 0))
                 return refusal;
         }
@@ -124,22 +125,22 @@ BENCH_INLINE int BENCH_OWN(follow_batch_of)(struct bench_run *run, uint64_t firs
 BENCH_INLINE int BENCH_OWN(follow_in_place_of)(struct bench_run *run, uint64_t first, uint64_t count,
                                                const size_t bytes)
 {
-    for (uint64_t number = first; number < first + count;) {
+    while (run->followed < first + count) {
         const void *message = NULL;
         int fault = 0, refusal;
         while ((refusal = BENCH_OWN(peek)((BENCH_OWN(consumer) *)run->in, &message, bytes)) == -EAGAIN)
             BENCH_IDLE(run);
         if (__builtin_expect(refusal == 0, 1)) {
-            fault = bench_check_all(run, (const unsigned char *)message, bytes, number);
+            fault = bench_check_all(run, (const unsigned char *)message, bytes, run->followed);
             refusal = BENCH_OWN(release)((BENCH_OWN(consumer) *)run->in, bytes);
         }
         if (__builtin_expect(refusal == -EOVERFLOW, 0)) {
-            number += BENCH_OWN(skip)(run);
+            BENCH_OWN(skip)(run);
             continue;
         }
         if (__builtin_expect(refusal != 0 || fault != 0, 0))
             return refusal ? refusal : fault;
-        number++;
+        run->followed++;
     }
     return 0;
 }

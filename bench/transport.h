@@ -108,6 +108,7 @@ struct bench_run {
     unsigned refusals;           /* -EAGAIN seen while crowded */
     struct bench_tally *tally;   /* one of several consumers */
     uint64_t lost;               /* overwritten before they were received, ever */
+    uint64_t followed;           /* next number of a broadcast that overwrites: a loss may reach into the next slice */
 };
 
 /* Each handles the messages `first` to `first + count - 1` and returns 0, or -errno: what the transport said, or

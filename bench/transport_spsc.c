@@ -1,18 +1,8 @@
 /* transport_spsc.c - contestant: the SPSC ring of this library, in a named segment, locked, by the plain public calls.
  *
  * Single messages by send and recv, batches by send_array and recv_array, in place by reserve/commit and peek/release.
- * Every call may wait for ever: the watchdog of the engine sees a hang, and a dead peer is an error of the call.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <ring/ring.h>
-
-#include "transport.h"
-
-#define SPSC_RING     "messages"
-#define SPSC_OVERHEAD ((size_t)64 << 10) /* the segment's own pages, with some to spare */
-#define SPSC_PATIENCE INT64_C(5000000000)
+#include "segment_link.h"
 
 struct spsc_producer {
     struct ring_spsc_producer ring;
@@ -29,81 +19,58 @@ static size_t spsc_ring_bytes(const struct bench_options *options)
     return options->ring_bytes ? options->ring_bytes : RING_SPSC_DEFAULT_BYTES;
 }
 
-static struct ring_segment_options spsc_segment_options(const struct bench_link *link)
+static size_t spsc_footprint(const struct bench_options *options)
 {
-    struct ring_segment_options options = ring_segment_defaults();
-    options.bytes = ring_spsc_footprint(spsc_ring_bytes(&link->options)) + SPSC_OVERHEAD;
-    options.flags = link->options.huge ? RING_HUGE | RING_LOCK : RING_LOCK;
-    options.rings = 1;
-    return options;
-}
-
-static int spsc_explain(struct bench_link *link, int refusal)
-{
-    if (refusal)
-        snprintf(link->why, sizeof link->why, "%s", ring_error_detail());
-    return refusal;
+    return ring_spsc_footprint(spsc_ring_bytes(options));
 }
 
 static const char *spsc_refuse(const struct bench_options *options)
 {
-    if (!ring_spsc_footprint(spsc_ring_bytes(options)))
+    if (!spsc_footprint(options))
         return "no ring can have that capacity";
     return options->bytes > spsc_ring_bytes(options) / 4 ? "messages may have a quarter of the ring's bytes" : NULL;
 }
 
 static int spsc_create(struct bench_link *link)
 {
-    struct ring_segment_options options = spsc_segment_options(link);
     struct ring_segment *segment = NULL;
-    int refusal = ring_segment_create(&segment, link->name, &options);
+    int refusal = segment_create(link, spsc_footprint(&link->options), &segment);
     if (refusal)
-        return spsc_explain(link, refusal);
-    link->object = segment;
-    return spsc_explain(link, ring_spsc_create(segment, SPSC_RING, spsc_ring_bytes(&link->options)));
-}
-
-/* Threads share the creator's mapping; a process has none after fork and maps the segment anew. */
-static int spsc_attach(struct bench_link *link, struct ring_segment **segment)
-{
-    struct ring_segment_options options = spsc_segment_options(link);
-    if (!link->options.processes) {
-        *segment = link->object;
-        return 0;
-    }
-    return spsc_explain(link, ring_segment_attach(segment, link->name, &options, SPSC_PATIENCE));
+        return refusal;
+    return segment_explain(link, ring_spsc_create(segment, SEGMENT_RING, spsc_ring_bytes(&link->options)));
 }
 
 static int spsc_open_producer(struct bench_link *link, void **endpoint)
 {
-    struct spsc_producer *producer = aligned_alloc(_Alignof(struct spsc_producer), sizeof *producer);
+    struct spsc_producer *producer = SEGMENT_NEW(struct spsc_producer);
     if (!producer)
         return -ENOMEM;
     *endpoint = producer;
-    int refusal = spsc_attach(link, &producer->segment);
+    int refusal = segment_attach(link, spsc_footprint(&link->options), &producer->segment);
     if (refusal)
         return refusal;
-    return spsc_explain(link, ring_spsc_open_producer(&producer->ring, producer->segment, SPSC_RING, SPSC_PATIENCE));
+    return segment_explain(link,
+                           ring_spsc_open_producer(&producer->ring, producer->segment, SEGMENT_RING, SEGMENT_PATIENCE));
 }
 
 static int spsc_open_consumer(struct bench_link *link, void **endpoint)
 {
-    struct spsc_consumer *consumer = aligned_alloc(_Alignof(struct spsc_consumer), sizeof *consumer);
+    struct spsc_consumer *consumer = SEGMENT_NEW(struct spsc_consumer);
     if (!consumer)
         return -ENOMEM;
     *endpoint = consumer;
-    int refusal = spsc_attach(link, &consumer->segment);
+    int refusal = segment_attach(link, spsc_footprint(&link->options), &consumer->segment);
     if (refusal)
         return refusal;
-    return spsc_explain(link, ring_spsc_open_consumer(&consumer->ring, consumer->segment, SPSC_RING, SPSC_PATIENCE));
+    return segment_explain(link,
+                           ring_spsc_open_consumer(&consumer->ring, consumer->segment, SEGMENT_RING, SEGMENT_PATIENCE));
 }
 
 static void spsc_close_producer(struct bench_link *link, void *endpoint)
 {
     struct spsc_producer *producer = endpoint;
     ring_spsc_close_producer(&producer->ring);
-    if (link->options.processes)
-        ring_segment_close(&producer->segment);
+    segment_detach(link, producer->segment);
     free(producer);
 }
 
@@ -111,22 +78,8 @@ static void spsc_close_consumer(struct bench_link *link, void *endpoint)
 {
     struct spsc_consumer *consumer = endpoint;
     ring_spsc_close_consumer(&consumer->ring);
-    if (link->options.processes)
-        ring_segment_close(&consumer->segment);
+    segment_detach(link, consumer->segment);
     free(consumer);
-}
-
-static void spsc_destroy(struct bench_link *link)
-{
-    struct ring_segment *segment = link->object;
-    link->object = NULL;
-    if (segment)
-        ring_segment_close(&segment);
-}
-
-static void spsc_remove(struct bench_link *link)
-{
-    ring_segment_unlink(link->name); /* -ENOENT the second time, which is the aim */
 }
 
 #define TRANSPORT spsc
@@ -195,8 +148,8 @@ static const struct transport transport_spsc = {
     .open_consumer = spsc_open_consumer,
     .close_producer = spsc_close_producer,
     .close_consumer = spsc_close_consumer,
-    .destroy = spsc_destroy,
-    .remove = spsc_remove,
+    .destroy = segment_destroy,
+    .remove = segment_remove,
     .loops = &spsc_loops,
 };
 TRANSPORT_REGISTER(transport_spsc);
