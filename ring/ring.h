@@ -1,4 +1,5 @@
-/* ring.h - level 8: all of shmring. Start with segment.h (where rings live) and spsc.h (one producer, one consumer). */
+/* ring.h - level 8: all of shmring. Start with segment.h (where rings live) and spsc.h (one producer, one consumer) or
+ * mpmc.h (any number of each). */
 #ifndef RING_RING_H
 #define RING_RING_H
 
@@ -7,7 +8,9 @@
 #include <ring/error.h>
 #include <ring/layout.h>
 #include <ring/message.h>
+#include <ring/mpmc.h>
 #include <ring/platform.h>
+#include <ring/recovery.h>
 #include <ring/segment.h>
 #include <ring/spsc.h>
 #include <ring/wait.h>

@@ -1,0 +1,341 @@
+/* mpmc.c - level 6: theory of the MPMC ring; claiming, publishing and waiting.
+ *
+ * THEORY. A position is claimed by one producer, filled, claimed by one consumer, freed for the next lap. The word of
+ * its slot tells how far it is: FREE(p), READY(p), FREE(p + slots). Claims go through `tail` and `head`, by
+ * compare-and-swap; or, where one side has exactly one participant, by that one's intent alone (mpmc_mode.c).
+ *
+ * Who claims says so first, in the intent of its own seat, and takes it back after the slot is filled (freed). So at
+ * any instant a claimed position whose word is not yet what it shall become is intended by its claimer. If no living
+ * participant intends it, its claimer died, and it is mended (mpmc_repair.c): a hole becomes SKIP, which consumers pass
+ * over; a message taken and not freed is delivered again.
+ *
+ * Nothing is published by compare-and-swap: between claim and intent's end nobody else may write the word, since the
+ * proof of death (liveness.h) is never wrong. docs/crash_protocol.md has the rules, the proof, and every death.
+ *
+ * SAFETY against a peer that writes rubbish: each shared word is loaded once; lengths are bounded by our own copy of
+ * slot_bytes; positions are masked; every loop ends.
+ */
+#include <ring/mpmc_private.h>
+
+#include <errno.h>
+
+#include <ring/clock.h>
+#include <ring/error.h>
+
+enum {
+    RETRIES = 1 << 20,     /* lost claims in a row: never seen; a peer that writes rubbish */
+    SPIN = 1000,           /* looks before the first pause of a wait: some ten microseconds */
+    FRUITLESS = 256,       /* looks without waiting from one search for the dead to the next */
+    ALONE_AFTER = 4096,    /* shared claims from one question to the next whether we are alone */
+    ASK_ANYWAY = 256,      /* each so many of those, also where the dead may be counted among the others */
+    NAP_NS = 20 * 1000000, /* longest sleep: nobody wakes us when somebody dies */
+};
+
+int ring_mpmc_fail(struct ring_mpmc_end *end, int fault)
+{
+    end->fault = fault;
+    return fault;
+}
+
+/* ---- What is there to claim? ---- */
+
+/* How many positions from `position` on are free for a producer. *first: the first word. */
+static unsigned count_free(const struct ring_mpmc_end *end, uint64_t position, unsigned most, uint64_t *first)
+{
+    unsigned count = 0;
+    for (; count < most; count++) {
+        /* M1: acquire, pairs with M8: the consumer's reads of the slot come before our stores to it. */
+        uint64_t word = ring_atomic_load(ring_mpmc_slot(&end->view, position + count), memory_order_acquire);
+        if (count == 0)
+            *first = word;
+        if (word != ring_mpmc_free_word(position + count, end->shift))
+            break;
+    }
+    return count;
+}
+
+/* How many messages from `position` on are there and welcome. -EMSGSIZE: the first is not welcome. */
+static int count_ready(const struct ring_mpmc_end *end, uint64_t position, struct ring_mpmc_ask *ask, uint64_t *first)
+{
+    unsigned count = 0;
+    for (; count < ask->most; count++) {
+        /* M7: acquire, pairs with M4: the message comes with it. */
+        RING_ATOMIC(uint64_t) *slot = ring_mpmc_slot(&end->view, position + count);
+        uint64_t word = ring_atomic_load(slot, memory_order_acquire);
+        uint64_t length = word - (ring_mpmc_free_word(position + count, end->shift) | RING_SLOT_READY);
+        if (count == 0)
+            *first = word;
+        if (length > end->max_message)
+            break;
+        if (length > ask->size || (ask->exact && length != ask->size))
+            return count ? (int)count : -EMSGSIZE;
+        if (count == 0)
+            ask->length = length;
+        if (ask->messages)
+            ask->messages[count] = (struct ring_message){ (unsigned char *)(uintptr_t)slot + 8, (size_t)length, 0 };
+    }
+    return (int)count;
+}
+
+/* The first word is nothing to claim. Does it tell of others that were faster (*again), of an empty (full) ring
+ * (-EAGAIN), or of damage? 1: a position to be passed over. */
+static int judge(struct ring_mpmc_end *end, uint64_t position, uint64_t word, bool *again)
+{
+    int64_t ahead = ring_mpmc_laps_ahead(word, position, end->shift);
+    uint64_t state = word & RING_SLOT_STATE;
+    *again = false;
+    if (end->consumer && ahead == 0 && word == (ring_mpmc_free_word(position, end->shift) | RING_SLOT_SKIP))
+        return 1;
+    if (ahead == -1 || (end->consumer && ahead == 0 && state == RING_SLOT_FREE))
+        return -EAGAIN;
+    if (end->sole_mode != RING_MODE_NEVER)
+        return -EUCLEAN; /* nobody else claims */
+    *again = true;
+    return -EAGAIN;
+}
+
+/* ---- Claims ---- */
+
+static int count_claimable(struct ring_mpmc_end *end, uint64_t position, struct ring_mpmc_ask *ask, uint64_t *first)
+{
+    if (end->consumer)
+        return count_ready(end, position, ask, first);
+    return (int)count_free(end, position, ask->most, first);
+}
+
+/* M9: passes over a position that its producer never filled; it was claimed by us. */
+static void pass_over(struct ring_mpmc_end *end, uint64_t position)
+{
+    ring_mpmc_free_slot(end, position, 0);
+    ring_mpmc_finish(end);
+}
+
+/* The sole one's claim: the intent. Number; -EAGAIN, -EMSGSIZE, -EUCLEAN; 0: we are not alone any more. */
+static int claim_alone(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
+{
+    for (;;) {
+        uint64_t position = end->next;
+        uint64_t word = 0;
+        int count = count_claimable(end, position, ask, &word);
+        bool skip = false;
+        if (count == 0) {
+            bool again;
+            count = judge(end, position, word, &again);
+            skip = count == 1;
+        }
+        if (count < 0)
+            return count;
+        /* M2: release: what was done with the positions before comes first. */
+        ring_atomic_store(end->intent, ring_mpmc_intent_word(position, (unsigned)count), memory_order_release);
+        ring_compiler_barrier(); /* the processor's half is the newcomer's membarrier, M14 */
+        /* M13: relaxed: only our own word counts here; see docs/crash_protocol.md. */
+        if (RING_UNLIKELY(ring_atomic_load(end->mode, memory_order_relaxed) != end->sole_mode) &&
+            !ring_mpmc_demote(end))
+            return 0;
+        end->next = position + (unsigned)count;
+        if (!skip) {
+            ask->position = position;
+            return count;
+        }
+        pass_over(end, position);
+        if (end->sole_mode == RING_MODE_NEVER)
+            return 0;
+    }
+}
+
+static int claim_shared(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
+{
+    /* M0: acquire, pairs with M3 of others. */
+    uint64_t position = ring_atomic_load(end->counter, memory_order_acquire);
+    bool said = false;
+    int code = -EUCLEAN;
+    for (unsigned retry = 0; retry < RETRIES; retry++) {
+        uint64_t word = 0;
+        bool again = false;
+        bool skip = false;
+        code = count_claimable(end, position, ask, &word);
+        if (code == 0) {
+            code = judge(end, position, word, &again);
+            skip = code == 1;
+        }
+        if (code < 0) {
+            uint64_t now = ring_atomic_load(end->counter, memory_order_acquire); /* M0 */
+            if (now == position) {
+                if (again)
+                    code = -EUCLEAN; /* claimed by nobody, and yet not as we left it */
+                break;
+            }
+            position = now;
+            continue;
+        }
+        /* M2: release, before the claim M3. */
+        ring_atomic_store(end->intent, ring_mpmc_intent_word(position, (unsigned)code), memory_order_release);
+        said = true;
+        /* M3: acq_rel, pairs with M0, M10: who sees the claim sees the intent. */
+        if (!atomic_compare_exchange_strong_explicit(end->counter, &position, position + (unsigned)code,
+                                                     memory_order_acq_rel, memory_order_acquire))
+            continue;
+        if (!skip) {
+            ask->position = position;
+            return code;
+        }
+        pass_over(end, position);
+        position++;
+        said = false;
+    }
+    if (said)
+        ring_atomic_store(end->intent, 0, memory_order_release); /* M5 */
+    return code > 0 ? -EAGAIN : code;
+}
+
+/* Now and then: are we alone by now? */
+static void consider_promotion(struct ring_mpmc_end *end)
+{
+    end->shared_ops = 0;
+    if ((end->view.flags & RING_MPMC_NO_SOLE) ||
+        (ring_atomic_load(&end->view.control->attached[end->consumer], memory_order_relaxed) != 1 && /* M17 */
+         ++end->not_alone % ASK_ANYWAY))
+        return;
+    struct ring_claim *lock;
+    if (ring_mpmc_lock(&end->view, 0, &lock) == 0) {
+        ring_mpmc_promote(end);
+        ring_claim_drop(lock);
+    }
+}
+
+/* One look: a number, or -EAGAIN and so on. */
+static int try_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
+{
+    int code = 0;
+    ask->flags = 0;
+    if (end->sole_mode == RING_MODE_NEVER && ++end->shared_ops >= ALONE_AFTER)
+        consider_promotion(end);
+    if (end->sole_mode != RING_MODE_NEVER)
+        code = claim_alone(end, ask);
+    if (code == 0)
+        code = claim_shared(end, ask);
+    return code == -EUCLEAN ? ring_mpmc_fail(end, code) : code;
+}
+
+void ring_mpmc_free_slot(struct ring_mpmc_end *end, uint64_t position, uint32_t flags)
+{
+    RING_ATOMIC(uint64_t) *slot = ring_mpmc_slot(&end->view, position);
+    uint64_t next_lap = ring_mpmc_free_word(position, end->shift) + (UINT64_C(1) << RING_SLOT_LAP);
+    if (RING_UNLIKELY(flags & RING_REDELIVERED)) {
+        uint64_t word = ring_atomic_load(slot, memory_order_relaxed);
+        if (ring_mpmc_laps_ahead(word, position, end->shift) != 0)
+            return;
+        /* M8, by compare-and-swap: the number of redeliveries may have come round. */
+        atomic_compare_exchange_strong_explicit(slot, &word, next_lap, memory_order_release, memory_order_relaxed);
+        return;
+    }
+    /* M8: release, pairs with M1: our reads come before the next lap's stores. */
+    ring_atomic_store(slot, next_lap, memory_order_release);
+}
+
+/* ---- Waiting ---- */
+
+/* Mends what the dead left, then looks again. *busy: somebody living is in the middle of something. */
+static int search_and_try(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, bool *busy)
+{
+    struct ring_mpmc_repairs repairs = { 0, 0, 0, 0 };
+    end->search = false;
+    end->fruitless = 0;
+    int code = ring_mpmc_repair(&end->view, end, ask, false, &repairs);
+    *busy = repairs.pending || repairs.waiting;
+    if (code == -EUCLEAN)
+        return ring_mpmc_fail(end, code);
+    if (code) {
+        end->search = true; /* where one is, there may be more */
+        return code;
+    }
+    return try_claim(end, ask);
+}
+
+/* What an empty (full) ring means, given what became of the other side. */
+static int reason(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
+{
+    enum ring_peer peers = ring_mpmc_side_state(&end->view, !end->consumer);
+    if (peers != RING_PEER_CLOSED && peers != RING_PEER_DEAD)
+        return -EAGAIN;
+    bool busy;
+    int code = search_and_try(end, ask, &busy); /* their last words may have come before their end */
+    if (code == -EAGAIN)
+        code = peers == RING_PEER_CLOSED ? -EPIPE : -EOWNERDEAD;
+    return code;
+}
+
+static int sleep_for_it(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, struct ring_wait *wait)
+{
+    struct ring_layout_mpmc *control = end->view.control;
+    RING_ATOMIC(uint32_t) *asleep = end->consumer ? &control->consumers_asleep : &control->producers_asleep;
+    bool barrier = ring_wait_announce(asleep) && !ring_atomic_load(&control->blind, memory_order_relaxed); /* M18 */
+    bool busy = false;
+    int code = search_and_try(end, ask, &busy);
+    if (code == -EAGAIN)
+        code = reason(end, ask);
+    if (code == -EAGAIN) {
+        struct ring_wait nap = *wait;
+        int64_t latest = ring_clock_monotonic() + NAP_NS;
+        if (latest < nap.deadline_ns)
+            nap.deadline_ns = latest;
+        ring_wait_sleep(&nap, asleep, !barrier || busy);
+    }
+    /* The word is not taken back: others of our side may sleep on it, and the next wake is for nothing at worst. */
+    return code;
+}
+
+static int wait_for_it(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)
+{
+    struct ring_wait wait;
+    bool busy;
+    ring_wait_begin(&wait, timeout_ns);
+    for (;;) {
+        int code;
+        switch (ring_wait_pause(&wait)) {
+        case RING_WAIT_LOOK:
+            code = try_claim(end, ask);
+            break;
+        case RING_WAIT_SLEEP:
+            code = sleep_for_it(end, ask, &wait);
+            break;
+        case RING_WAIT_EXPIRED:
+        default:
+            code = search_and_try(end, ask, &busy);
+            if (code == -EAGAIN)
+                code = reason(end, ask);
+            return code == -EAGAIN ? -ETIMEDOUT : code;
+        }
+        if (code != -EAGAIN)
+            return code;
+    }
+}
+
+static int try_without_waiting(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
+{
+    bool busy;
+    if (++end->fruitless >= FRUITLESS)
+        return search_and_try(end, ask, &busy);
+    const struct ring_layout_mpmc *control = end->view.control;
+    if (ring_atomic_load(&control->attached[!end->consumer], memory_order_relaxed) == 0 && /* M17 */
+        ring_atomic_load(&control->ended[!end->consumer], memory_order_relaxed) != RING_PEER_NEVER)
+        return reason(end, ask);
+    return -EAGAIN;
+}
+
+int ring_mpmc_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)
+{
+    bool busy;
+    if (RING_UNLIKELY(end->fault))
+        return end->fault;
+    int code = RING_UNLIKELY(end->search) ? search_and_try(end, ask, &busy) : try_claim(end, ask);
+    if (RING_LIKELY(code != -EAGAIN))
+        return code;
+    if (timeout_ns == RING_NO_WAIT)
+        return try_without_waiting(end, ask);
+    for (int i = 0; i < SPIN && code == -EAGAIN; i++) {
+        ring_cpu_poll_gap();
+        code = try_claim(end, ask);
+    }
+    return code != -EAGAIN ? code : wait_for_it(end, ask, timeout_ns);
+}

@@ -1,0 +1,48 @@
+/* recovery.c - level 7: one round over all rings of a segment; see recovery.h. SPSC rings need none: what a dead side
+ * leaves there is invisible, or its successor's to take. */
+#include <ring/recovery.h>
+
+#include <errno.h>
+
+#include <ring/allocator.h>
+#include <ring/error.h>
+#include <ring/mpmc_private.h>
+
+static int recover_mpmc(struct ring_segment *segment, const char *ring, struct ring_recovery *report)
+{
+    struct ring_mpmc_view view;
+    struct ring_mpmc_repairs repairs = { 0, 0, 0, 0 };
+    int code = ring_mpmc_find(segment, ring, &view);
+    if (code)
+        return code;
+    code = ring_mpmc_repair(&view, NULL, NULL, true, &repairs);
+    report->rings++;
+    report->skipped += repairs.skipped;
+    report->freed += repairs.freed;
+    report->waiting += repairs.waiting;
+    report->pending += repairs.pending;
+    return code ? ring_error(code, "ring '%s' in %s is damaged: its words do not fit together", ring, segment->name)
+                : 0;
+}
+
+int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *report)
+{
+    int code = ring_segment_usable(segment);
+    if (code)
+        return code;
+    if (report && report->struct_size != sizeof *report)
+        return ring_error(-EINVAL, "set report.struct_size to sizeof(struct ring_recovery) first");
+    struct ring_recovery sum = { .struct_size = sizeof sum };
+    int worst = 0;
+    for (unsigned i = 0; i < segment->constants.directory_entries; i++) {
+        struct ring_entry_info entry;
+        code = ring_segment_entry(segment, i, &entry);
+        if (code == 0 && entry.kind == RING_KIND_MPMC)
+            code = recover_mpmc(segment, entry.name, &sum);
+        if (code && code != -ENOENT)
+            worst = code;
+    }
+    if (report)
+        *report = sum;
+    return worst;
+}

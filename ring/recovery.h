@@ -1,0 +1,30 @@
+/* recovery.h - level 7: mending at once whatever the dead left in a segment.
+ *
+ * Nobody needs to call this: each call mends by itself what stands in its way, and takes what can be delivered again.
+ * It is for supervisors that saw a process die and do not want to wait for the next call of another, and for tools. May
+ * be called at any time, by any number of threads and processes; the living are not disturbed.
+ */
+#ifndef RING_RECOVERY_H
+#define RING_RECOVERY_H
+
+#include <stddef.h>
+
+#include <ring/segment.h>
+
+RING_BEGIN_C
+
+struct ring_recovery {
+    size_t struct_size; /* set by the caller to sizeof this struct */
+    unsigned rings;     /* looked at: those whose participants can leave something unfinished */
+    unsigned skipped;   /* positions that dead producers had claimed and not filled: passed over from now on */
+    unsigned freed;     /* such, that consumers died on: free again */
+    unsigned waiting;   /* messages that dead consumers had taken: the next consumer to look gets them, flagged */
+    unsigned pending;   /* positions left alone, because somebody living is at work on them */
+};
+
+/* 0; -EUCLEAN: a ring is damaged (the others are mended all the same); -EINVAL, -ECHILD. report may be NULL. */
+RING_PUBLIC int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *report);
+
+RING_END_C
+
+#endif
