@@ -123,6 +123,10 @@ static int claim_alone(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
             count = judge(end, position, word, &again);
             skip = count == 1;
         }
+        if (count == -EUCLEAN && ring_atomic_load(end->mode, memory_order_acquire) != end->sole_mode) { /* M13 */
+            ring_mpmc_demote(end); /* somebody has come, and gone on from where we were */
+            return 0;
+        }
         if (count < 0)
             return count;
         /* M2: release: what was done with the positions before comes first. */
