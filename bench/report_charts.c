@@ -56,13 +56,28 @@ static bool chart_values(const struct report_chart *chart, const json_t *result,
     return values[0] > 0;
 }
 
-static const json_t *chart_result(const struct report_chart *chart, const char *name, size_t bytes)
+/* Of a contestant: which numbers of sides, figure, least, most. The count of lines. */
+static size_t chart_block_sides(FILE *script, const struct report_chart *chart, const char *name)
 {
-    for (size_t at = 0; at < chart->group->result_count; at++)
-        if (report_bytes(chart->group->results[at]) == bytes &&
-            strcmp(report_text(chart->group->results[at], "name"), name) == 0)
-            return chart->group->results[at];
-    return NULL;
+    const struct report_group *members[REPORT_SIDES];
+    size_t count = report_family(chart->document, chart->group, chart->bytes, members), lines = 0, number;
+    json_t *round;
+    for (size_t at = 0; at < count; at++) {
+        const json_t *result = report_result(members[at], name, chart->bytes);
+        double figure = report_sides_figure(members[at], result), least = figure, most = figure;
+        bool all = report_text(result, "warning")[0];
+        json_array_foreach(json_object_get(result, "rounds"), number, round)
+        {
+            double here = report_sides_figure(members[at], round);
+            if (here <= 0 || (!all && json_is_true(json_object_get(round, "disturbed"))))
+                continue;
+            least = here < least ? here : least;
+            most = here > most ? here : most;
+        }
+        if (figure > 0 && ++lines)
+            fprintf(script, "%zu %.8g %.8g %.8g\n", at, figure, least, most);
+    }
+    return lines;
 }
 
 /* The block $dN of a contestant: size or row, figure, least, most. The count of its lines. */
@@ -73,14 +88,17 @@ static size_t chart_block(FILE *script, const struct report_chart *chart, size_t
     json_t *point;
     double values[3];
     fprintf(script, "$d%zu << END\n", place);
-    for (at = 0; at < chart->group->size_count && chart->view != REPORT_PERCENTILES; at++) {
-        const json_t *result = chart_result(chart, name, chart->group->sizes[at]);
+    if (chart->view == REPORT_BY_SIDES)
+        lines = chart_block_sides(script, chart, name);
+    bool sizes = chart->view == REPORT_BY_SIZE || chart->view == REPORT_TO_FLOOR;
+    for (at = 0; at < chart->group->size_count && sizes; at++) {
+        const json_t *result = report_result(chart->group, name, chart->group->sizes[at]);
         if (!result || !chart_values(chart, result, values))
             continue;
         fprintf(script, "%zu %.8g %.8g %.8g\n", chart->group->sizes[at], values[0], values[1], values[2]);
         lines++;
     }
-    const json_t *of = chart->view == REPORT_PERCENTILES ? chart_result(chart, name, chart->bytes) : NULL;
+    const json_t *of = chart->view == REPORT_PERCENTILES ? report_result(chart->group, name, chart->bytes) : NULL;
     json_array_foreach(json_object_get(of, "percentiles"), at, point)
     {
         double share = report_number(point, "percentile") / 100, ns = report_number(point, "ns");
@@ -116,7 +134,7 @@ static const char *chart_limit(FILE *script, const struct report_chart *chart)
     size_t at;
     bool any = false;
     fputs("$limit << END\n", script);
-    if (group->kind == REPORT_THROUGHPUT && !group->in_place) {
+    if (group->kind == REPORT_THROUGHPUT && !group->in_place && chart->view != REPORT_BY_SIDES) {
         const json_t *copies = json_object_get(json_object_get(root, "ceiling"), "copy");
         json_array_foreach(copies, at, copy)
         {
@@ -134,9 +152,28 @@ static const char *chart_limit(FILE *script, const struct report_chart *chart)
     return !any ? NULL : group->kind == REPORT_THROUGHPUT ? "copy ceiling" : "raw floor (median)";
 }
 
+static void chart_axes_sides(FILE *script, const struct report_chart *chart)
+{
+    const struct report_group *members[REPORT_SIDES];
+    char text[64];
+    size_t count = report_family(chart->document, chart->group, chart->bytes, members);
+    fputs("unset logscale\nset logscale y\nset yrange [*:*]\nset xtics (", script);
+    for (size_t at = 0; at < count; at++)
+        fprintf(script, "%s'%s' %zu", at ? ", " : "", report_sides(text, sizeof text, members[at]), at);
+    fprintf(script, ") norotate\nset xlabel 'producers + consumers'\nset xrange [-0.3:%g]\n", (double)count - 0.7);
+    if (report_is_broadcast(chart->group))
+        fputs("set format y '%.1s %cs'\nset ylabel 'producer, per message'\n", script);
+    else
+        fputs("set format y '%.0s %c'\nset ylabel 'messages per second'\n", script);
+}
+
 static void chart_axes(FILE *script, const struct report_chart *chart)
 {
     char text[32];
+    if (chart->view == REPORT_BY_SIDES) {
+        chart_axes_sides(script, chart);
+        return;
+    }
     fputs("set logscale xy\nset xrange [*:*]\nset yrange [*:*]\n", script);
     if (chart->view == REPORT_PERCENTILES) {
         fputs("set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1e3, '99.99' 1e4, '99.999' 1e5, '6 nines' 1e6, '7 nines' "
@@ -214,7 +251,7 @@ static void chart_dots(FILE *script, const struct report_chart *chart)
     struct chart_row *rows = calloc(names + 1, sizeof *rows);
     for (size_t place = 0; place < names && rows; place++) {
         const char *name = json_string_value(json_array_get(chart->document->names, place));
-        const json_t *result = chart_result(chart, name, chart->group->sizes[0]);
+        const json_t *result = report_result(chart->group, name, chart->group->sizes[0]);
         if (result && chart_values(chart, result, rows[count].values))
             rows[count++].place = place;
     }
@@ -246,7 +283,7 @@ static void chart_write(FILE *script, const struct report_chart *chart, size_t a
             "set terminal svg size %u,%u noenhanced font 'sans-serif,13' background '#ffffff' name 'chart%zu'\n"
             "set key maxcols %u\nset output '%s'\nset title '%s'\n",
             chart->width, chart->height, at, chart->columns, chart->file, chart->title);
-    if (chart->view == REPORT_PERCENTILES || chart->group->size_count > 1)
+    if (chart->view == REPORT_PERCENTILES || chart->view == REPORT_BY_SIDES || chart->group->size_count > 1)
         chart_lines(script, chart);
     else
         chart_dots(script, chart);

@@ -178,28 +178,39 @@ static void page_left_out(FILE *page, const struct report_document *document)
     fputs("</ul>\n", page);
 }
 
+/* The charts of a group; of those by sides, or of the others. */
+static int page_charts(FILE *page, const struct report *report, const struct report_group *group, bool by_sides)
+{
+    fputs("<div class=\"charts\">\n", page);
+    for (size_t number = 0; number < report->chart_count; number++) {
+        const struct report_chart *chart = &report->charts[number];
+        if (chart->group == group && by_sides == (chart->view == REPORT_BY_SIDES) && page_chart(page, report, number))
+            return -EIO;
+    }
+    fputs("</div>\n<p class=\"note\">Points are medians of the rounds that count; bars span these rounds.</p>\n", page);
+    return 0;
+}
+
 static int page_document(FILE *page, const struct report *report, const struct report_document *document)
 {
+    int refusal = 0;
     fputs("<h2>", page);
     report_page_text(page, document->path);
     fputs("</h2>\n", page);
     page_facts(page, document);
-    for (size_t at = 0; at < document->group_count; at++) {
-        const struct report_group *group = &document->groups[at];
+    for (size_t at = 0; at < 2 * document->group_count && !refusal; at++) {
+        const struct report_group *group = &document->groups[at % document->group_count];
+        bool by_sides = at >= document->group_count;
+        if (by_sides && !report_leads_family(document, group))
+            continue;
         fputs("<section>\n", page);
-        report_group_heading(page, group);
-        fputs("<div class=\"charts\">\n", page);
-        for (size_t number = 0; number < report->chart_count; number++)
-            if (report->charts[number].group == group && page_chart(page, report, number))
-                return -EIO;
-        fputs("</div>\n<p class=\"note\">Points are medians of the rounds that count; bars span these rounds."
-              "</p>\n",
-              page);
-        report_group_tables(page, group);
+        by_sides ? report_family_heading(page, group) : report_group_heading(page, group);
+        refusal = page_charts(page, report, group, by_sides);
+        by_sides ? report_family_tables(page, document, group) : report_group_tables(page, group);
         fputs("</section>\n", page);
     }
     page_left_out(page, document);
-    return 0;
+    return refusal;
 }
 
 int report_write_page(const struct report *report)

@@ -55,6 +55,24 @@ static bool read_is(const char *text, const char *one, const char *other)
     return strcmp(text, one) == 0 || strcmp(text, other) == 0;
 }
 
+/* Missing is 1, as it was before there were several. */
+static size_t read_side(const json_t *result, const char *key)
+{
+    const json_t *value = json_object_get(result, key);
+    return value ? (size_t)json_integer_value(value) : 1;
+}
+
+static const char *read_fault_sides(const json_t *result)
+{
+    const char *topology = report_text(result, "topology");
+    size_t producers = read_side(result, "producers"), consumers = read_side(result, "consumers");
+    if (json_object_get(result, "topology") && strcmp(topology, "broadcast") != 0 && !read_is(topology, "spsc", "mpmc"))
+        return "\"topology\" is none of spsc, mpmc and broadcast";
+    if (producers < 1 || producers > 1024 || consumers < 1 || consumers > 1024)
+        return "\"producers\" or \"consumers\" is no number of them";
+    return NULL;
+}
+
 /* What is wrong with a result, or NULL. Only words that are known get this far: files are named after them. */
 static const char *read_fault(const json_t *result)
 {
@@ -76,13 +94,16 @@ static const char *read_fault(const json_t *result)
         return "\"bytes\" is no size";
     if (json_object_get(result, "batch") && (batch < 1 || batch > 1 << 20))
         return "\"batch\" is no number of messages";
-    return NULL;
+    return read_fault_sides(result);
 }
 
 static void read_key(struct report_group *key, const json_t *result)
 {
     memset(key, 0, sizeof *key);
     key->mode = report_text(result, "mode");
+    key->topology = json_object_get(result, "topology") ? report_text(result, "topology") : "spsc";
+    key->producers = read_side(result, "producers");
+    key->consumers = read_side(result, "consumers");
     key->batch = 1;
     if (strcmp(report_text(result, "kind"), "latency") != 0) {
         key->kind = REPORT_THROUGHPUT;
@@ -103,7 +124,9 @@ static struct report_group *read_group(struct report_document *document, const j
     for (size_t at = 0; at < document->group_count; at++) {
         struct report_group *group = &document->groups[at];
         if (group->kind == key.kind && strcmp(group->mode, key.mode) == 0 && group->in_place == key.in_place &&
-            group->batch == key.batch && group->rate >= key.rate && group->rate <= key.rate)
+            group->batch == key.batch && group->rate >= key.rate && group->rate <= key.rate &&
+            strcmp(group->topology, key.topology) == 0 && group->producers == key.producers &&
+            group->consumers == key.consumers)
             return group;
     }
     key.results = calloc(json_array_size(document->results), sizeof *key.results);

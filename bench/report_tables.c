@@ -17,7 +17,7 @@ static const char *tables_time(char *text, size_t size, double ns)
     return text;
 }
 
-static const char *tables_rate(char *text, size_t size, double per_second)
+const char *report_rate(char *text, size_t size, double per_second)
 {
     double value = per_second / 1e6;
     if (per_second <= 0)
@@ -28,7 +28,7 @@ static const char *tables_rate(char *text, size_t size, double per_second)
 
 static const char *tables_figure(char *text, size_t size, const struct report_group *group, double figure)
 {
-    return group->kind == REPORT_THROUGHPUT ? tables_rate(text, size, figure) : tables_time(text, size, figure);
+    return group->kind == REPORT_THROUGHPUT ? report_rate(text, size, figure) : tables_time(text, size, figure);
 }
 
 static void tables_cell(FILE *page, const char *text)
@@ -65,15 +65,18 @@ static void tables_row(FILE *page, const struct report_group *group, const json_
     fputs("</td>", page);
     if (group->kind == REPORT_THROUGHPUT) {
         report_spread(group, result, &least, &most);
-        tables_cell(page, tables_rate(text, sizeof text, report_figure(group, result)));
-        fprintf(page, "<td>%s – %s</td>", tables_rate(text, sizeof text, least),
-                tables_rate(other, sizeof other, most));
+        tables_cell(page, report_rate(text, sizeof text, report_figure(group, result)));
+        fprintf(page, "<td>%s – %s</td>", report_rate(text, sizeof text, least),
+                report_rate(other, sizeof other, most));
     } else {
         for (size_t at = 0; at < sizeof times / sizeof times[0]; at++)
             tables_cell(page, tables_time(text, sizeof text, report_number(result, times[at])));
     }
     tables_ratio(page, result);
-    if (group->kind == REPORT_THROUGHPUT)
+    if (report_is_broadcast(group)) {
+        tables_number(page, report_number(result, "producer_ns"), 1, " ns");
+        tables_number(page, report_number(result, "lost_share"), 100, " %");
+    } else if (group->kind == REPORT_THROUGHPUT)
         tables_number(page, report_number(result, "share_of_ceiling"), 100, " %");
     else if (group->kind == REPORT_ROUND_TRIP)
         tables_number(page, report_number(result, "times_floor"), 1, "");
@@ -101,7 +104,8 @@ static void tables_head(FILE *page, const struct report_group *group, size_t byt
     fprintf(page, "<div class=\"wide\"><table>\n<caption>%s</caption>\n<thead><tr><th>Contestant</th>",
             report_size(text, sizeof text, bytes));
     if (group->kind == REPORT_THROUGHPUT)
-        fputs("<th>M/s</th><th>rounds from – to</th><th>ratio (95 %)</th><th>of copy ceiling</th>", page);
+        fprintf(page, "<th>M/s</th><th>rounds from – to</th><th>ratio (95 %%)</th>%s",
+                report_is_broadcast(group) ? "<th>producer, a message</th><th>lost</th>" : "<th>of copy ceiling</th>");
     else
         fputs("<th>p50</th><th>p99</th><th>p99.9</th><th>mean</th><th>ratio (95 %)</th>", page);
     if (group->kind == REPORT_ROUND_TRIP)
@@ -162,6 +166,9 @@ void report_group_heading(FILE *page, const struct report_group *group)
             : group->kind == REPORT_ROUND_TRIP ? "Round trip"
                                                : "One way at an offered rate",
             group->mode);
+    if (strcmp(group->topology, "spsc") != 0)
+        fprintf(page, ", %s, %zu producer%s, %zu consumer%s", group->topology, group->producers,
+                group->producers > 1 ? "s" : "", group->consumers, group->consumers > 1 ? "s" : "");
     if (group->kind == REPORT_ONE_WAY)
         fprintf(page, ", %.6g messages a second", group->rate);
     if (group->kind == REPORT_THROUGHPUT && group->batch > 1)

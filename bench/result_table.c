@@ -55,9 +55,8 @@ static void table_series(const struct plan *plan, const struct plan_section *sec
 {
     char one[32], two[32], three[32];
     printf("  %-28s", series->transport->name);
-    if (series->left_out[0] || series->failure[0]) {
-        printf(" %s%s\n",
-               series->failure[0] ? "FAILED: " : "left out: ", series->failure[0] ? series->failure : series->left_out);
+    if (series->failure[0]) {
+        printf(" FAILED: %s\n", series->failure);
         return;
     }
     const struct plan_figure *median = &series->median;
@@ -91,6 +90,24 @@ static void table_rounds(const struct plan_section *section)
         printf(section->noisy ? " (WARNING: too few quiet ones, all are used)" : " (not used)");
     }
     putchar('\n');
+}
+
+/* Those that could not take part, by reason: a line for each reason. */
+static void table_left_out(const struct plan *plan, const struct plan_section *section)
+{
+    for (size_t at = 0; at < plan->contestant_count; at++) {
+        const char *why = section->series[at].left_out;
+        bool told = !why[0];
+        for (size_t before = 0; before < at && !told; before++)
+            told = strcmp(section->series[before].left_out, why) == 0;
+        if (told)
+            continue;
+        printf("  left out, %s: %s", why, section->series[at].transport->name);
+        for (size_t other = at + 1; other < plan->contestant_count; other++)
+            if (strcmp(section->series[other].left_out, why) == 0)
+                printf(", %s", section->series[other].transport->name);
+        putchar('\n');
+    }
 }
 
 /* "two processes", or "processes, 2 producers, 2 consumers". */
@@ -139,7 +156,9 @@ static void table_section(const struct plan *plan, const struct plan_section *se
         printf("  %s is so many times %s (95 %%)", baseline, section->kind == CELL_THROUGHPUT ? "faster" : "quicker");
     putchar('\n');
     for (size_t at = 0; at < plan->contestant_count; at++)
-        table_series(plan, section, &section->series[at]);
+        if (!section->series[at].left_out[0])
+            table_series(plan, section, &section->series[at]);
+    table_left_out(plan, section);
 }
 
 int plan_print_table(const struct plan *plan)
