@@ -73,7 +73,7 @@ ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, stru
     int code = ring_broadcast_enter(consumer->gate);
     if (code)
         return code;
-    while (count && ring_broadcast_length(consumer, consumer->position) > consumer->slot_bytes) {
+    while (count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes) {
         code = ring_broadcast_await(consumer, timeout_ns);
         if (code)
             return code;
@@ -82,13 +82,10 @@ ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, stru
     uint64_t most = consumer->ring_mask < count ? consumer->ring_mask : count;
     uint64_t seen = 0;
     for (; seen < most; seen++) {
-        uint64_t length = ring_broadcast_length(consumer, position + seen);
-        if (length > consumer->slot_bytes)
+        struct ring_broadcast_view view = ring_broadcast_look(consumer, position + seen);
+        if (view.length > consumer->slot_bytes)
             break;
-        messages[seen] =
-            (struct ring_message){ consumer->data + ((position + seen) & consumer->mask) * consumer->stride +
-                                       RING_BROADCAST_WORD_BYTES,
-                                   length, 0 };
+        messages[seen] = (struct ring_message){ ring_broadcast_message(&view), view.length, 0 };
     }
     consumer->peeked_end = position + seen;
     ring_broadcast_leave(consumer->gate);
@@ -103,28 +100,25 @@ ssize_t ring_broadcast_recv_array(struct ring_broadcast_consumer *consumer, void
     int code = ring_broadcast_enter(consumer->gate);
     if (code)
         return code;
-    uint64_t found;
-    while (count && (found = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes) {
+    while (count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes) {
         code = ring_broadcast_await(consumer, timeout_ns);
         if (code)
             return code;
     }
     unsigned char *to = messages;
     size_t received = 0;
-    while (received < count) {
-        uint64_t position = consumer->position;
-        found = ring_broadcast_length(consumer, position);
-        if (found != length || found > consumer->slot_bytes)
-            break;
-        ring_broadcast_copy_out(
-            to, consumer->data + (position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES, length);
-        if (RING_UNLIKELY(!ring_broadcast_held(consumer, position)))
+    struct ring_broadcast_view view;
+    while (received < count && (view = ring_broadcast_look(consumer, consumer->position)).length == length &&
+           length <= consumer->slot_bytes) {
+        ring_broadcast_copy_out(to, ring_broadcast_message(&view), length);
+        if (RING_UNLIKELY(!ring_broadcast_held(&view)))
             break; /* the next call tells, if this one has something to show */
-        ring_broadcast_consumed(consumer, position + 1);
+        ring_broadcast_consumed(consumer, consumer->position + 1);
         to += length;
         received++;
     }
-    if (RING_UNLIKELY(received == 0 && count && !ring_broadcast_held(consumer, consumer->position)))
+    if (RING_UNLIKELY(!received && count &&
+                      ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes))
         return ring_broadcast_overtaken(consumer);
     ring_broadcast_leave(consumer->gate);
     return received || !count ? (ssize_t)received : -EMSGSIZE;

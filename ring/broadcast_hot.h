@@ -62,12 +62,20 @@ RING_INLINE uint64_t ring_broadcast_word(uint64_t mask, unsigned lap_shift, uint
     return (position & ~mask) << lap_shift | (uint64_t)state << RING_BROADCAST_STATE_SHIFT;
 }
 
-/* Messages are copied by relaxed atomic accesses, all of them: a slow consumer may read what is being overwritten, and
- * finds that out afterwards. `slot` is a multiple of 8. Words first, see ring_copy_in() in platform.h. */
+/* A slow consumer may read what is being overwritten, and finds that out afterwards; so messages are copied by relaxed
+ * atomic accesses. `slot` is a multiple of 8. For longer messages that takes twice as long as wide moves, which keep
+ * more lines under way at a time. Those race, which C11 does not allow; but the fences at B1 and B8 keep compiler and
+ * processor from moving them, and what was read is only used if it was not overwritten. */
+#define RING_BROADCAST_COPY_WORDS 64
+
 RING_INLINE void ring_broadcast_copy_in(unsigned char *slot, const void *from, size_t length)
 {
     const unsigned char *at = (const unsigned char *)from;
     size_t left = length;
+    if (length > RING_BROADCAST_COPY_WORDS && !RING_THREAD_SANITIZER) {
+        ring_copy_in(slot, from, length); /* B2 */
+        return;
+    }
     for (; left >= 64; left -= 64, at += 64, slot += 64)
         for (int i = 0; i < 8; i++) {
             uint64_t word;
@@ -102,6 +110,10 @@ RING_INLINE void ring_broadcast_copy_out(void *to, const unsigned char *from, si
     unsigned char *at = (unsigned char *)to;
     unsigned char *slot = (unsigned char *)(uintptr_t)from;
     size_t left = length;
+    if (length > RING_BROADCAST_COPY_WORDS && !RING_THREAD_SANITIZER) {
+        ring_copy(to, from, length); /* B7 */
+        return;
+    }
     for (; left >= 64; left -= 64, at += 64, slot += 64)
         for (int i = 0; i < 8; i++) {
             uint64_t word =
@@ -141,8 +153,10 @@ RING_INLINE void ring_broadcast_mark(struct ring_broadcast_producer *producer, u
     __atomic_thread_fence(__ATOMIC_RELEASE); /* B1: pairs with B8 */
     if (length > RING_CACHE_LINE - RING_BROADCAST_WORD_BYTES && length <= RING_BROADCAST_TOUCH_AHEAD)
         for (size_t line = RING_CACHE_LINE / 8; line < (length + RING_BROADCAST_WORD_BYTES) / 8;
-             line += RING_CACHE_LINE / 8)
+             line += RING_CACHE_LINE / 8) {
             ring_atomic_store(slot + line, 0, memory_order_relaxed); /* B2: any value will do */
+            ring_prefetch_for_write(slot + line + RING_BROADCAST_FETCH_AHEAD / RING_BROADCAST_WORD_BYTES);
+        }
 }
 
 /* B3..B5: makes the message at `position` visible and sees to the next slot. */
@@ -246,25 +260,35 @@ RING_INLINE int ring_broadcast_cancel(struct ring_broadcast_producer *producer)
 
 /* ---- Receiving ---- */
 
-/* The length of the message at `position`, if it is there and sound: less than or equal to slot_bytes; else any number
- * above. */
-RING_INLINE uint64_t ring_broadcast_length(struct ring_broadcast_consumer *consumer, uint64_t position)
+/* A message as it was seen: its slot, the slot's word, and its length if it is there and sound: less than or equal to
+ * slot_bytes; else any number above. */
+struct ring_broadcast_view {
+    RING_ATOMIC(uint64_t) * slot;
+    uint64_t word;
+    uint64_t length;
+};
+
+RING_INLINE struct ring_broadcast_view ring_broadcast_look(const struct ring_broadcast_consumer *consumer,
+                                                           uint64_t position)
 {
-    /* B6: acquire, pairs with B3. */
-    uint64_t word = ring_atomic_load(ring_broadcast_slot(consumer->data, consumer->mask, consumer->stride, position),
-                                     memory_order_acquire);
-    return word - ring_broadcast_word(consumer->ring_mask, consumer->lap_shift, position, RING_BROADCAST_READY);
+    struct ring_broadcast_view view;
+    view.slot = ring_broadcast_slot(consumer->data, consumer->mask, consumer->stride, position);
+    view.word = ring_atomic_load(view.slot, memory_order_acquire); /* B6: acquire, pairs with B3 */
+    view.length =
+        view.word - ring_broadcast_word(consumer->ring_mask, consumer->lap_shift, position, RING_BROADCAST_READY);
+    return view;
 }
 
-/* B8: was the message at `position`, of which we have read, still there then? */
-RING_INLINE bool ring_broadcast_held(struct ring_broadcast_consumer *consumer, uint64_t position)
+RING_INLINE unsigned char *ring_broadcast_message(const struct ring_broadcast_view *view)
+{
+    return (unsigned char *)(uintptr_t)(view->slot + 1);
+}
+
+/* B8: was the message, of which we have read, still there then? */
+RING_INLINE bool ring_broadcast_held(const struct ring_broadcast_view *view)
 {
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* B8: pairs with B1: who has read anything newer sees the mark */
-    uint64_t word =
-        ring_atomic_load(ring_broadcast_slot(consumer->ring_data, consumer->ring_mask, consumer->stride, position),
-                         memory_order_relaxed);
-    uint64_t ready = ring_broadcast_word(consumer->ring_mask, consumer->lap_shift, position, RING_BROADCAST_READY);
-    return word - ready <= consumer->slot_bytes;
+    return ring_atomic_load(view->slot, memory_order_relaxed) == view->word;
 }
 
 /* B9: gives the seat's word our position: lossless, the producer may write over what lies before. */
@@ -288,26 +312,24 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
     int code = ring_broadcast_enter(consumer->gate);
     if (RING_UNLIKELY(code))
         return code;
-    uint64_t length;
-    while (RING_UNLIKELY((length = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes)) {
+    struct ring_broadcast_view view;
+    while (RING_UNLIKELY((view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
         code = ring_broadcast_await(consumer, timeout_ns);
         if (code)
             return code;
     }
-    uint64_t position = consumer->position;
+    uint64_t length = view.length;
     if (RING_UNLIKELY(length > size)) {
         ring_broadcast_leave(consumer->gate);
         return -EMSGSIZE;
     }
-    const unsigned char *message =
-        consumer->data + (position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES;
     if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
-        ring_broadcast_copy_out(buffer, message, size);
+        ring_broadcast_copy_out(buffer, ring_broadcast_message(&view), size);
     else
-        ring_broadcast_copy_out(buffer, message, length);
-    if (RING_UNLIKELY(!ring_broadcast_held(consumer, position)))
+        ring_broadcast_copy_out(buffer, ring_broadcast_message(&view), length);
+    if (RING_UNLIKELY(!ring_broadcast_held(&view)))
         return ring_broadcast_overtaken(consumer);
-    ring_broadcast_consumed(consumer, position + 1);
+    ring_broadcast_consumed(consumer, consumer->position + 1);
     ring_broadcast_leave(consumer->gate);
     return (ssize_t)length;
 }
@@ -320,22 +342,20 @@ RING_INLINE int ring_broadcast_recv_exactly(struct ring_broadcast_consumer *cons
     int code = ring_broadcast_enter(consumer->gate);
     if (RING_UNLIKELY(code))
         return code;
-    uint64_t found;
-    while (RING_UNLIKELY((found = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes)) {
+    struct ring_broadcast_view view;
+    while (RING_UNLIKELY((view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
         code = ring_broadcast_await(consumer, timeout_ns);
         if (code)
             return code;
     }
-    uint64_t position = consumer->position;
-    if (RING_UNLIKELY(found != length)) {
+    if (RING_UNLIKELY(view.length != length)) {
         ring_broadcast_leave(consumer->gate);
         return -EMSGSIZE;
     }
-    ring_broadcast_copy_out(
-        message, consumer->data + (position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES, length);
-    if (RING_UNLIKELY(!ring_broadcast_held(consumer, position)))
+    ring_broadcast_copy_out(message, ring_broadcast_message(&view), length);
+    if (RING_UNLIKELY(!ring_broadcast_held(&view)))
         return ring_broadcast_overtaken(consumer);
-    ring_broadcast_consumed(consumer, position + 1);
+    ring_broadcast_consumed(consumer, consumer->position + 1);
     ring_broadcast_leave(consumer->gate);
     return 1;
 }
@@ -348,15 +368,14 @@ RING_INLINE int ring_broadcast_peek(struct ring_broadcast_consumer *consumer, st
     int code = ring_broadcast_enter(consumer->gate);
     if (RING_UNLIKELY(code))
         return code;
-    uint64_t length;
-    while (RING_UNLIKELY((length = ring_broadcast_length(consumer, consumer->position)) > consumer->slot_bytes)) {
+    struct ring_broadcast_view view;
+    while (RING_UNLIKELY((view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
         code = ring_broadcast_await(consumer, timeout_ns);
         if (code)
             return code;
     }
-    message->data =
-        consumer->data + (consumer->position & consumer->mask) * consumer->stride + RING_BROADCAST_WORD_BYTES;
-    message->length = length;
+    message->data = ring_broadcast_message(&view);
+    message->length = view.length;
     message->flags = 0;
     consumer->peeked_end = consumer->position + 1;
     ring_broadcast_leave(consumer->gate);
@@ -371,16 +390,16 @@ RING_INLINE int ring_broadcast_release(struct ring_broadcast_consumer *consumer,
     int code = ring_broadcast_enter(consumer->gate);
     if (RING_UNLIKELY(code))
         return code;
-    uint64_t position = consumer->position;
-    uint64_t peeked = consumer->peeked_end - position;
+    uint64_t peeked = consumer->peeked_end - consumer->position;
     if (RING_UNLIKELY(peeked > consumer->ring_mask + 1 || count > peeked)) {
         ring_broadcast_leave(consumer->gate);
         return consumer->fault ? consumer->fault : -EINVAL;
     }
     /* The oldest is overwritten first; while it is there, all are. */
-    if (RING_UNLIKELY(count && !ring_broadcast_held(consumer, position)))
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* B8, as above */
+    if (RING_UNLIKELY(count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes))
         return ring_broadcast_overtaken(consumer);
-    ring_broadcast_consumed(consumer, position + count);
+    ring_broadcast_consumed(consumer, consumer->position + count);
     ring_broadcast_leave(consumer->gate);
     return 0;
 }

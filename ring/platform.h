@@ -55,6 +55,19 @@
 /* Is this expression known while compiling? Then a copy of that length becomes a few moves. */
 #define RING_IS_CONSTANT(expression) __builtin_constant_p(expression)
 
+/* 1 under ThreadSanitizer, which cannot know that what a plain copy has read is thrown away when it was overwritten
+ * meanwhile: there such copies are made of atomic words. */
+#if defined(__SANITIZE_THREAD__)
+#define RING_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RING_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef RING_THREAD_SANITIZER
+#define RING_THREAD_SANITIZER 0
+#endif
+
 /* Asks that the loop behind it be unrolled up to eight times: gcc leaves short loops over atomics rolled. */
 #if defined(__clang__)
 #define RING_UNROLL _Pragma("clang loop unroll_count(8)")
