@@ -57,18 +57,6 @@ int ring_broadcast_judge(uint64_t word, uint64_t ready, uint64_t slot_bytes)
     return laps <= RING_BROADCAST_LAP_MASK / 2 ? -EOVERFLOW : -EUCLEAN;
 }
 
-int ring_broadcast_refuse(RING_ATOMIC(uint64_t) * gate)
-{
-    switch (ring_atomic_load(gate, memory_order_relaxed)) { /* B0 */
-    case RING_BROADCAST_WIPED:
-        return -ECHILD;
-    case RING_BROADCAST_BUSY:
-        return -EBUSY;
-    default:
-        return -EBADF;
-    }
-}
-
 void ring_broadcast_publish_position(struct ring_broadcast_consumer *consumer)
 {
     consumer->published = consumer->position;
@@ -99,10 +87,10 @@ static int fail(struct ring_broadcast_consumer *consumer)
     return -EUCLEAN;
 }
 
-/* Leaves the gate on the way out of a call that ends here. */
+/* Leaves the guard on the way out of a call that ends here. */
 static int left(struct ring_broadcast_consumer *consumer, int code)
 {
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return code;
 }
 

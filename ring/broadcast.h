@@ -12,9 +12,8 @@
  * Observers read a segment that may be mapped read-only (RING_READ_ONLY). They take no seat, nobody knows of them, and
  * they can be overtaken under either policy.
  *
- * Who may call what: an endpoint belongs to one thread at a time (handing it over needs the caller's own ordering). One
- * that is used within a call of its own, by a signal handler or a second thread, answers -EBUSY; one that is used in a
- * child after fork answers -ECHILD; neither harms it.
+ * Who may call what: an endpoint belongs to one thread at a time. A call from a signal handler within another one, or
+ * from a second thread meanwhile, answers -EBUSY; a call in a child after fork answers -ECHILD; neither harms anything.
  *
  * Time limits are the last argument, in ns: RING_NO_WAIT tries once, RING_FOREVER waits. A limit is kept to within some
  * tens of microseconds. Waiting for a message ends early with -EPIPE (the producer closed) or -EOWNERDEAD (it died)
@@ -34,6 +33,7 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include <ring/guard.h>
 #include <ring/layout_broadcast.h>
 #include <ring/message.h>
 #include <ring/segment.h>
@@ -89,9 +89,9 @@ struct ring_claim; /* proof of life of whoever holds a role or a seat (liveness.
 
 /* Private to its owner; lies on its own cache lines. Hot fields first. */
 struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_producer {
-    RING_ATOMIC(uint64_t) * gate; /* enum ring_broadcast_gate: may this endpoint be used here and now? */
-    unsigned char *data;          /* the first slot */
-    uint64_t mask;                /* slots - 1 */
+    struct ring_guarded guarded;
+    unsigned char *data; /* the first slot */
+    uint64_t mask;       /* slots - 1 */
     uint64_t stride;
     uint64_t position; /* of the next message. Its slot is marked WRITING, unless position == limit */
     uint64_t limit;    /* at this position the seats must be looked at; overwrite: never reached */
@@ -113,7 +113,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_producer {
 
 /* A consumer, or an observer. */
 struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_consumer {
-    RING_ATOMIC(uint64_t) * gate;
+    struct ring_guarded guarded;
     unsigned char
         *data;     /* the first slot; or a private zero, so that the hot path finds nothing and calls the slow one */
     uint64_t mask; /* slots - 1; 0 then */

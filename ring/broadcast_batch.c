@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-/* Sends one message from within the gate; the caller has checked the length. */
+/* Sends one message inside the guard; the caller has checked the length. */
 RING_INLINE void send_one(struct ring_broadcast_producer *producer, const void *message, size_t length)
 {
     uint64_t position = producer->position;
@@ -26,7 +26,7 @@ ssize_t ring_broadcast_send_array(struct ring_broadcast_producer *producer, cons
 {
     if (length > producer->slot_bytes || (!messages && length && count))
         return ring_broadcast_refuse_length(producer, messages, length);
-    int code = ring_broadcast_enter(producer->gate);
+    int code = ring_guard_enter(&producer->guarded);
     if (code)
         return code;
     const unsigned char *from = messages;
@@ -36,7 +36,7 @@ ssize_t ring_broadcast_send_array(struct ring_broadcast_producer *producer, cons
         from += length;
         sent++;
     }
-    ring_broadcast_leave(producer->gate);
+    ring_guard_leave(&producer->guarded);
     return sent ? (ssize_t)sent : code;
 }
 
@@ -47,7 +47,7 @@ ssize_t ring_broadcast_send_batch(struct ring_broadcast_producer *producer, cons
         return -EINVAL;
     if (count && (messages[0].length > producer->slot_bytes || (!messages[0].data && messages[0].length)))
         return ring_broadcast_refuse_length(producer, messages[0].data, messages[0].length);
-    int code = ring_broadcast_enter(producer->gate);
+    int code = ring_guard_enter(&producer->guarded);
     if (code)
         return code;
     size_t sent = 0;
@@ -61,7 +61,7 @@ ssize_t ring_broadcast_send_batch(struct ring_broadcast_producer *producer, cons
         send_one(producer, next->data, next->length);
         sent++;
     }
-    ring_broadcast_leave(producer->gate);
+    ring_guard_leave(&producer->guarded);
     return sent ? (ssize_t)sent : code;
 }
 
@@ -70,7 +70,7 @@ ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, stru
 {
     if (!messages && count)
         return -EINVAL;
-    int code = ring_broadcast_enter(consumer->gate);
+    int code = ring_guard_enter(&consumer->guarded);
     if (code)
         return code;
     while (count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes) {
@@ -88,7 +88,7 @@ ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, stru
         messages[seen] = (struct ring_message){ ring_broadcast_message(&view), view.length, 0 };
     }
     consumer->peeked_end = position + seen;
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return (ssize_t)seen;
 }
 
@@ -97,7 +97,7 @@ ssize_t ring_broadcast_recv_array(struct ring_broadcast_consumer *consumer, void
 {
     if (!messages && length && count)
         return -EINVAL;
-    int code = ring_broadcast_enter(consumer->gate);
+    int code = ring_guard_enter(&consumer->guarded);
     if (code)
         return code;
     while (count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes) {
@@ -120,6 +120,6 @@ ssize_t ring_broadcast_recv_array(struct ring_broadcast_consumer *consumer, void
     if (RING_UNLIKELY(!received && count &&
                       ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes))
         return ring_broadcast_overtaken(consumer);
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return received || !count ? (ssize_t)received : -EMSGSIZE;
 }

@@ -6,46 +6,18 @@
 
 RING_BEGIN_C
 
-/* ---- The slow halves; not for callers. Each of them leaves the gate but where said otherwise. ---- */
+/* ---- The slow halves; not for callers. They are called and return inside the guard, but where said otherwise. ---- */
 
-/* Why the gate is not open: -ECHILD, -EBUSY or -EBADF. */
-RING_PUBLIC int ring_broadcast_refuse(RING_ATOMIC(uint64_t) * gate);
 RING_PUBLIC int ring_broadcast_refuse_length(const struct ring_broadcast_producer *producer, const void *message,
                                              size_t length);
-/* 0, still within the gate: the slot at `position` may be written, and is marked; else -errno. */
+/* 0: the slot at the producer's position may be written, and is marked; else -errno, guard left. */
 RING_PUBLIC int ring_broadcast_make_room(struct ring_broadcast_producer *producer, int64_t timeout_ns);
-/* 0, still within the gate: the hot path will find a message now; else -errno. */
+/* 0: the hot path will find a message now; else -errno, guard left. */
 RING_PUBLIC int ring_broadcast_await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns);
-/* The message was overwritten while it was read: -EOVERFLOW, or -EUCLEAN. */
+/* The message was overwritten while it was read: -EOVERFLOW, or -EUCLEAN; guard left. */
 RING_PUBLIC int ring_broadcast_overtaken(struct ring_broadcast_consumer *consumer);
 /* Wakes all consumers that sleep. */
 RING_PUBLIC void ring_broadcast_wake(struct ring_broadcast_producer *producer);
-
-/* ---- The gate: one word of this process for each endpoint, in a page that the kernel wipes in a child. ---- */
-
-enum ring_broadcast_gate {
-    RING_BROADCAST_WIPED = 0, /* this is a child after fork */
-    RING_BROADCAST_OPEN = 1,
-    RING_BROADCAST_BUSY = 2, /* a call of this endpoint is under way */
-    RING_BROADCAST_SHUT = 3, /* closed */
-};
-
-/* B0: relaxed, by design no proof against two threads at the very same moment, which no plain word can be: a misuse
- * that is told when it is met. Within one thread, so for signal handlers, it is exact. */
-RING_INLINE int ring_broadcast_enter(RING_ATOMIC(uint64_t) * gate)
-{
-    if (RING_UNLIKELY(ring_atomic_load(gate, memory_order_relaxed) != RING_BROADCAST_OPEN))
-        return ring_broadcast_refuse(gate);
-    ring_atomic_store(gate, RING_BROADCAST_BUSY, memory_order_relaxed);
-    ring_compiler_barrier();
-    return 0;
-}
-
-RING_INLINE void ring_broadcast_leave(RING_ATOMIC(uint64_t) * gate)
-{
-    ring_compiler_barrier();
-    ring_atomic_store(gate, RING_BROADCAST_OPEN, memory_order_relaxed);
-}
 
 /* ---- Slots ---- */
 
@@ -185,7 +157,7 @@ RING_INLINE int ring_broadcast_send(struct ring_broadcast_producer *producer, co
 {
     if (RING_UNLIKELY(length > producer->slot_bytes || (!message && length)))
         return ring_broadcast_refuse_length(producer, message, length);
-    int code = ring_broadcast_enter(producer->gate);
+    int code = ring_guard_enter(&producer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     uint64_t position = producer->position;
@@ -197,7 +169,7 @@ RING_INLINE int ring_broadcast_send(struct ring_broadcast_producer *producer, co
     unsigned char *slot = producer->data + (position & producer->mask) * producer->stride;
     ring_broadcast_copy_in(slot + RING_BROADCAST_WORD_BYTES, message, length);
     ring_broadcast_publish(producer, position, length);
-    ring_broadcast_leave(producer->gate);
+    ring_guard_leave(&producer->guarded);
     return 0;
 }
 
@@ -209,7 +181,7 @@ RING_INLINE int ring_broadcast_reserve(struct ring_broadcast_producer *producer,
     *message = NULL;
     if (RING_UNLIKELY(length > producer->slot_bytes))
         return ring_broadcast_refuse_length(producer, NULL, length);
-    int code = ring_broadcast_enter(producer->gate);
+    int code = ring_guard_enter(&producer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     uint64_t position = producer->position;
@@ -222,7 +194,7 @@ RING_INLINE int ring_broadcast_reserve(struct ring_broadcast_producer *producer,
     producer->usual_limit = producer->limit;
     producer->limit = position; /* sends any other verb to make_room(), which refuses it */
     *message = producer->data + (position & producer->mask) * producer->stride + RING_BROADCAST_WORD_BYTES;
-    ring_broadcast_leave(producer->gate);
+    ring_guard_leave(&producer->guarded);
     return 0;
 }
 
@@ -230,7 +202,7 @@ RING_INLINE int ring_broadcast_reserve(struct ring_broadcast_producer *producer,
  */
 RING_INLINE int ring_broadcast_commit(struct ring_broadcast_producer *producer, size_t length)
 {
-    int code = ring_broadcast_enter(producer->gate);
+    int code = ring_guard_enter(&producer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     bool fits = length < producer->reserved;
@@ -239,14 +211,14 @@ RING_INLINE int ring_broadcast_commit(struct ring_broadcast_producer *producer, 
         producer->reserved = 0;
         ring_broadcast_publish(producer, producer->position, length);
     }
-    ring_broadcast_leave(producer->gate);
+    ring_guard_leave(&producer->guarded);
     return RING_LIKELY(fits) ? 0 : producer->fault ? producer->fault : -EINVAL;
 }
 
 /* Forgets the reservation: nothing was sent. 0; -EINVAL: there is none. */
 RING_INLINE int ring_broadcast_cancel(struct ring_broadcast_producer *producer)
 {
-    int code = ring_broadcast_enter(producer->gate);
+    int code = ring_guard_enter(&producer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     bool open = producer->reserved != 0;
@@ -254,7 +226,7 @@ RING_INLINE int ring_broadcast_cancel(struct ring_broadcast_producer *producer)
         producer->limit = producer->usual_limit;
         producer->reserved = 0;
     }
-    ring_broadcast_leave(producer->gate);
+    ring_guard_leave(&producer->guarded);
     return RING_LIKELY(open) ? 0 : producer->fault ? producer->fault : -EINVAL;
 }
 
@@ -309,7 +281,7 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
 {
     if (RING_UNLIKELY(!buffer && size))
         return -EINVAL;
-    int code = ring_broadcast_enter(consumer->gate);
+    int code = ring_guard_enter(&consumer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     struct ring_broadcast_view view;
@@ -320,7 +292,7 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
     }
     uint64_t length = view.length;
     if (RING_UNLIKELY(length > size)) {
-        ring_broadcast_leave(consumer->gate);
+        ring_guard_leave(&consumer->guarded);
         return -EMSGSIZE;
     }
     if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
@@ -330,7 +302,7 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
     if (RING_UNLIKELY(!ring_broadcast_held(&view)))
         return ring_broadcast_overtaken(consumer);
     ring_broadcast_consumed(consumer, consumer->position + 1);
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return (ssize_t)length;
 }
 
@@ -339,7 +311,7 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
 RING_INLINE int ring_broadcast_recv_exactly(struct ring_broadcast_consumer *consumer, void *message, size_t length,
                                             int64_t timeout_ns)
 {
-    int code = ring_broadcast_enter(consumer->gate);
+    int code = ring_guard_enter(&consumer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     struct ring_broadcast_view view;
@@ -349,14 +321,14 @@ RING_INLINE int ring_broadcast_recv_exactly(struct ring_broadcast_consumer *cons
             return code;
     }
     if (RING_UNLIKELY(view.length != length)) {
-        ring_broadcast_leave(consumer->gate);
+        ring_guard_leave(&consumer->guarded);
         return -EMSGSIZE;
     }
     ring_broadcast_copy_out(message, ring_broadcast_message(&view), length);
     if (RING_UNLIKELY(!ring_broadcast_held(&view)))
         return ring_broadcast_overtaken(consumer);
     ring_broadcast_consumed(consumer, consumer->position + 1);
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return 1;
 }
 
@@ -365,7 +337,7 @@ RING_INLINE int ring_broadcast_recv_exactly(struct ring_broadcast_consumer *cons
 RING_INLINE int ring_broadcast_peek(struct ring_broadcast_consumer *consumer, struct ring_message *message,
                                     int64_t timeout_ns)
 {
-    int code = ring_broadcast_enter(consumer->gate);
+    int code = ring_guard_enter(&consumer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     struct ring_broadcast_view view;
@@ -378,7 +350,7 @@ RING_INLINE int ring_broadcast_peek(struct ring_broadcast_consumer *consumer, st
     message->length = view.length;
     message->flags = 0;
     consumer->peeked_end = consumer->position + 1;
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return 0;
 }
 
@@ -387,12 +359,12 @@ RING_INLINE int ring_broadcast_peek(struct ring_broadcast_consumer *consumer, st
  * peeked. */
 RING_INLINE int ring_broadcast_release(struct ring_broadcast_consumer *consumer, size_t count)
 {
-    int code = ring_broadcast_enter(consumer->gate);
+    int code = ring_guard_enter(&consumer->guarded);
     if (RING_UNLIKELY(code))
         return code;
     uint64_t peeked = consumer->peeked_end - consumer->position;
     if (RING_UNLIKELY(peeked > consumer->ring_mask + 1 || count > peeked)) {
-        ring_broadcast_leave(consumer->gate);
+        ring_guard_leave(&consumer->guarded);
         return consumer->fault ? consumer->fault : -EINVAL;
     }
     /* The oldest is overwritten first; while it is there, all are. */
@@ -400,7 +372,7 @@ RING_INLINE int ring_broadcast_release(struct ring_broadcast_consumer *consumer,
     if (RING_UNLIKELY(count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes))
         return ring_broadcast_overtaken(consumer);
     ring_broadcast_consumed(consumer, consumer->position + count);
-    ring_broadcast_leave(consumer->gate);
+    ring_guard_leave(&consumer->guarded);
     return 0;
 }
 

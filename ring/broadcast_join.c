@@ -3,19 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <ring/error.h>
 
-#ifndef MADV_WIPEONFORK /* Linux 4.14 */
-#define MADV_WIPEONFORK 18
-#endif
-
 enum { PUBLISH_BYTES = 8192, PAUSE_BYTES = 4096, LEAST_PAUSES = 24, MOST_PAUSES = 400 };
-
-/* The gate of all endpoints that are not open. Never written. */
-static RING_ATOMIC(uint64_t) shut_gate = RING_BROADCAST_SHUT;
 
 /* ---- Coming ---- */
 
@@ -35,36 +27,14 @@ struct ring_seat ring_broadcast_consumer_seat(struct ring_segment *segment, unsi
                                .lock = RING_LOCK_SEATS + (int64_t)RING_SEATS_MAX * entry + index };
 }
 
-static int open_gate(RING_ATOMIC(uint64_t) * *gate)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    void *made = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (made == MAP_FAILED)
-        return ring_error(-errno, "no memory for an endpoint (%s)", strerror(errno));
-    if (madvise(made, page, MADV_WIPEONFORK) != 0) {
-        int code = -errno;
-        munmap(made, page);
-        return ring_error(code, "the kernel refused MADV_WIPEONFORK (%s): it takes Linux 4.14", strerror(-code));
-    }
-    *gate = made;
-    ring_atomic_store(*gate, RING_BROADCAST_OPEN, memory_order_relaxed); /* B0 */
-    return 0;
-}
-
-static void remove_gate(RING_ATOMIC(uint64_t) * gate)
-{
-    if (gate != &shut_gate)
-        munmap((void *)(uintptr_t)gate, (size_t)sysconf(_SC_PAGESIZE));
-}
-
 /* Steps common to all who come. */
 static int come(struct ring_segment *segment, const char *ring, int64_t timeout_ns, struct ring_broadcast_found *found,
-                RING_ATOMIC(uint64_t) * *gate)
+                struct ring_guarded *guarded)
 {
     int code = ring_segment_usable(segment);
     if (!code)
         code = ring_broadcast_find_in_time(segment, ring, found, timeout_ns);
-    return code ? code : open_gate(gate);
+    return code ? code : ring_guard_open(guarded);
 }
 
 static int damaged(const struct ring_segment *segment, const char *ring)
@@ -98,23 +68,24 @@ int ring_broadcast_open_producer(struct ring_broadcast_producer *producer, struc
 {
     if (!producer)
         return ring_error(-EINVAL, "the place for the producer is NULL");
-    *producer = (struct ring_broadcast_producer){ .gate = &shut_gate, .fault = -EBADF };
+    *producer = (struct ring_broadcast_producer){ .fault = -EBADF };
+    ring_guard_close(&producer->guarded);
     struct ring_broadcast_found found;
-    RING_ATOMIC(uint64_t) * gate;
+    struct ring_guarded guarded;
     struct ring_claim *claim;
     uint64_t position = 0;
-    int code = come(segment, ring, timeout_ns, &found, &gate);
+    int code = come(segment, ring, timeout_ns, &found, &guarded);
     if (code)
         return code;
     uint64_t *known_dead = calloc(found.seat_count, sizeof *known_dead);
     code = known_dead ? take_producer(segment, ring, &found, &claim, &position) : ring_error(-ENOMEM, "out of memory");
     if (code) {
         free(known_dead);
-        remove_gate(gate);
+        ring_guard_close(&guarded);
         return code;
     }
     ring_segment_hold(segment);
-    *producer = (struct ring_broadcast_producer){ .gate = gate,
+    *producer = (struct ring_broadcast_producer){ .guarded = guarded,
                                                   .data = found.data,
                                                   .mask = found.slots - 1,
                                                   .stride = found.stride,
@@ -250,15 +221,16 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
 {
     if (!consumer)
         return ring_error(-EINVAL, "the place for the consumer is NULL");
-    *consumer = (struct ring_broadcast_consumer){ .gate = &shut_gate, .fault = -EBADF };
+    *consumer = (struct ring_broadcast_consumer){ .fault = -EBADF };
+    ring_guard_close(&consumer->guarded);
     if (join != RING_BROADCAST_NEWEST && join != RING_BROADCAST_OLDEST && join != RING_BROADCAST_AT)
         return ring_error(-EINVAL, "there is no way %d to join: RING_BROADCAST_NEWEST, _OLDEST or _AT", (int)join);
     struct ring_broadcast_found found;
-    RING_ATOMIC(uint64_t) * gate;
+    struct ring_guarded guarded;
     struct ring_claim *claim = NULL;
     unsigned index = 0;
     struct start start = { 0, 0 };
-    int code = come(segment, ring, timeout_ns, &found, &gate);
+    int code = come(segment, ring, timeout_ns, &found, &guarded);
     if (code)
         return code;
     if (with_seat)
@@ -273,7 +245,7 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
         }
     }
     if (code) {
-        remove_gate(gate);
+        ring_guard_close(&guarded);
         return code;
     }
     struct ring_layout_broadcast_seat *seat = with_seat ? ring_broadcast_seat_at(found.seats, index) : NULL;
@@ -281,7 +253,7 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
         settle_start(&found, seat, join, &start);
     ring_segment_hold(segment);
     set_up(consumer, &found, &start);
-    consumer->gate = gate;
+    consumer->guarded = guarded;
     consumer->seat = seat;
     consumer->seat_index = index;
     consumer->segment = segment;
@@ -303,28 +275,24 @@ int ring_broadcast_open_observer(struct ring_broadcast_consumer *observer, struc
 
 /* ---- Going ---- */
 
-/* May this endpoint be closed now? Not within a call of its own; in a child after fork it may. */
-static bool is_busy(RING_ATOMIC(uint64_t) * gate)
-{
-    return ring_atomic_load(gate, memory_order_relaxed) == RING_BROADCAST_BUSY; /* B0 */
-}
-
 int ring_broadcast_close_producer(struct ring_broadcast_producer *producer)
 {
     if (!producer || !producer->segment)
         return ring_error(-EBADF, "this producer is not open");
-    if (is_busy(producer->gate))
+    struct ring_segment *segment = producer->segment;
+    bool ours = segment->pid == getpid();
+    if (ours && ring_guard_enter(&producer->guarded) != 0)
         return ring_error(-EBUSY, "a call of this producer is under way");
-    struct ring_broadcast_producer old = *producer;
-    *producer = (struct ring_broadcast_producer){ .gate = &shut_gate, .fault = -EBADF };
-    if (old.segment->pid == getpid()) {
-        struct ring_seat seat = ring_broadcast_producer_seat(old.segment, old.control, old.entry);
-        ring_seat_leave(&seat, old.claim, false);
-        ring_broadcast_wake_seats(old.control, old.seats, old.seat_count);
+    producer->segment = NULL;
+    producer->fault = -EBADF;
+    if (ours) {
+        struct ring_seat seat = ring_broadcast_producer_seat(segment, producer->control, producer->entry);
+        ring_seat_leave(&seat, producer->claim, false);
+        ring_broadcast_wake(producer);
     }
-    remove_gate(old.gate);
-    free(old.known_dead);
-    ring_segment_drop(old.segment);
+    free(producer->known_dead);
+    ring_guard_close(&producer->guarded);
+    ring_segment_drop(segment);
     return 0;
 }
 
@@ -332,17 +300,19 @@ int ring_broadcast_close_consumer(struct ring_broadcast_consumer *consumer)
 {
     if (!consumer || !consumer->segment)
         return ring_error(-EBADF, "this consumer is not open");
-    if (is_busy(consumer->gate))
+    struct ring_segment *segment = consumer->segment;
+    bool ours = segment->pid == getpid();
+    if (ours && ring_guard_enter(&consumer->guarded) != 0)
         return ring_error(-EBUSY, "a call of this consumer is under way");
-    struct ring_broadcast_consumer old = *consumer;
-    *consumer = (struct ring_broadcast_consumer){ .gate = &shut_gate, .fault = -EBADF };
-    if (old.seat && old.segment->pid == getpid()) {
-        struct ring_seat seat = { .segment = old.segment, .record = &old.seat->role };
-        ring_atomic_store(&old.seat->position, old.position, memory_order_release); /* B9 */
-        ring_seat_leave(&seat, old.claim, false);
-        ring_wake(&old.control->producer_asleep);
+    consumer->segment = NULL;
+    consumer->fault = -EBADF;
+    if (ours && consumer->seat) {
+        struct ring_seat seat = { .segment = segment, .record = &consumer->seat->role };
+        ring_atomic_store(&consumer->seat->position, consumer->position, memory_order_release); /* B9 */
+        ring_seat_leave(&seat, consumer->claim, false);
+        ring_wake(&consumer->control->producer_asleep);
     }
-    remove_gate(old.gate);
-    ring_segment_drop(old.segment);
+    ring_guard_close(&consumer->guarded);
+    ring_segment_drop(segment);
     return 0;
 }

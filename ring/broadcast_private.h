@@ -55,11 +55,7 @@ RING_PRIVATE uint64_t ring_broadcast_find_tail(const struct ring_broadcast_found
 /* The oldest message that somebody who joins at `tail` or before can count on. */
 RING_PRIVATE uint64_t ring_broadcast_find_oldest(const struct ring_broadcast_found *found, uint64_t tail);
 
-/* Wakes all consumers that sleep. */
-RING_PRIVATE void ring_broadcast_wake_seats(struct ring_layout_broadcast *control, unsigned char *seats,
-                                            unsigned seat_count);
-
-/* 0: the slot at the producer's position may be written, and is marked; else -errno. Stays within the gate. */
+/* 0: the slot at the producer's position may be written, and is marked; else -errno. Stays inside the guard. */
 RING_PRIVATE int ring_broadcast_find_room(struct ring_broadcast_producer *producer, int64_t timeout_ns);
 
 /* Points the hot path at a private zero, while the slow one must see every call. */

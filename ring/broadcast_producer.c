@@ -172,24 +172,19 @@ int ring_broadcast_make_room(struct ring_broadcast_producer *producer, int64_t t
 {
     int code = ring_broadcast_find_room(producer, timeout_ns);
     if (code)
-        ring_broadcast_leave(producer->gate);
+        ring_guard_leave(&producer->guarded);
     return code;
-}
-
-void ring_broadcast_wake_seats(struct ring_layout_broadcast *control, unsigned char *seats, unsigned seat_count)
-{
-    /* W6: acquire, pairs with W1: the sleepers' own words (W5) come with it. */
-    if (ring_atomic_exchange(&control->consumers_asleep, 0, memory_order_acq_rel) == 0)
-        return;
-    unsigned used = ring_broadcast_seats_used(control, seat_count);
-    for (unsigned i = 0; i < used; i++) {
-        RING_ATOMIC(uint32_t) *asleep = &ring_broadcast_seat_at(seats, i)->asleep;
-        if (ring_atomic_load(asleep, memory_order_relaxed) != 0) /* W5 */
-            ring_wake(asleep);
-    }
 }
 
 void ring_broadcast_wake(struct ring_broadcast_producer *producer)
 {
-    ring_broadcast_wake_seats(producer->control, producer->seats, producer->seat_count);
+    /* W6: acquire, pairs with W1: the sleepers' own words (W5) come with it. */
+    if (ring_atomic_exchange(&producer->control->consumers_asleep, 0, memory_order_acq_rel) == 0)
+        return;
+    unsigned used = ring_broadcast_seats_used(producer->control, producer->seat_count);
+    for (unsigned i = 0; i < used; i++) {
+        RING_ATOMIC(uint32_t) *asleep = &ring_broadcast_seat_at(producer->seats, i)->asleep;
+        if (ring_atomic_load(asleep, memory_order_relaxed) != 0) /* W5 */
+            ring_wake(asleep);
+    }
 }

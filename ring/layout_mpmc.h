@@ -45,12 +45,14 @@ struct ring_layout_seat {
 #define RING_INTENT_MOST  255 /* positions in one claim */
 #define RING_INTENT_SHIFT 8
 
-/* How a side's positions are claimed. The low two bits; above them a seat, or a position modulo 2^62. */
+/* How a side's positions are claimed: the low two bits; above them a position modulo 2^62 (SHARED), or a seat and, from
+ * bit 14 on, the number of its reign (SOLE, REVOKING), so that no such word ever comes back. */
 #define RING_MODE_SHARED   UINT64_C(0) /* by compare-and-swap of tail (head); not lower than the position here */
 #define RING_MODE_SOLE     UINT64_C(1) /* by the intent of this seat alone; tail (head) is not kept up to date */
 #define RING_MODE_REVOKING UINT64_C(2) /* SOLE no more; the position is being decided */
 #define RING_MODE_TAG      UINT64_C(3)
 #define RING_MODE_SHIFT    2
+#define RING_MODE_REIGN    14
 
 /* Control page. Lines are kept apart by who writes them. */
 struct ring_layout_mpmc {
@@ -65,10 +67,12 @@ struct ring_layout_mpmc {
     /* 136 */ uint8_t reserved1[120];
     /* 256 */ RING_ATOMIC(uint64_t) head; /* next position to be claimed by a consumer. Writers: consumers */
     /* 264 */ uint8_t reserved2[120];
-    /* 384 */ RING_ATOMIC(uint64_t) producers_mode; /* RING_MODE_...; see docs/crash_protocol.md for the writers */
-    /* 392 */ uint8_t reserved3[120];
+    /* 384 */ RING_ATOMIC(uint64_t) producers_mode;   /* RING_MODE_...; see docs/crash_protocol.md for the writers */
+    /* 392 */ RING_ATOMIC(uint64_t) producers_reigns; /* how often one became sole. Writer: holder of the ring's lock */
+    /* 400 */ uint8_t reserved3[112];
     /* 512 */ RING_ATOMIC(uint64_t) consumers_mode;
-    /* 520 */ uint8_t reserved4[120];
+    /* 520 */ RING_ATOMIC(uint64_t) consumers_reigns;
+    /* 528 */ uint8_t reserved4[112];
     /* 640 */ RING_ATOMIC(uint32_t) consumers_asleep; /* 1: wake us. Writers: consumers set, producers clear */
     /* 644 */ uint8_t reserved5[124];
     /* 768 */ RING_ATOMIC(uint32_t) producers_asleep; /* 1: wake us. Writers: producers set, consumers clear */
@@ -90,6 +94,7 @@ static_assert(offsetof(struct ring_layout_mpmc, tail) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, head) == 256, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, producers_mode) == 384, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, consumers_mode) == 512, "ABI");
+static_assert(RING_SEATS_MAX <= 1 << (RING_MODE_REIGN - RING_MODE_SHIFT), "a seat's number fits its bits");
 static_assert(offsetof(struct ring_layout_mpmc, consumers_asleep) == 640, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, producers_asleep) == 768, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, reached) == 896, "ABI");

@@ -8,7 +8,8 @@
  * the sole one's program order. After its store of the intent: then the intent is seen, p counts, and whatever the sole
  * one reads of the mode agrees. Before: then it sees the mode changed, and asks the decided v whether p counted.
  *
- * Anybody may finish a revocation that another began, the sole one itself too: the compare-and-swap decides once. Only
+ * Anybody may finish a revocation that another began, the sole one itself too: the compare-and-swap decides once, since
+ * the word also holds the number of the reign: who comes late, with the end of an earlier reign, changes nothing. Only
  * the sole one makes itself sole, under the ring's lock, while no other living participant of its side has a seat.
  */
 #include <ring/mpmc_private.h>
@@ -57,7 +58,7 @@ static void raise(RING_ATOMIC(uint64_t) * counter, uint64_t to)
 /* Where the claims of the seat in a SOLE or REVOKING mode end. -EUCLEAN: there is no such seat. */
 static int end_of_sole(const struct ring_mpmc_view *view, bool consumers, uint64_t mode, uint64_t *end)
 {
-    uint64_t seat = mode >> RING_MODE_SHIFT;
+    uint64_t seat = ring_mpmc_mode_seat(mode);
     if (seat >= view->seat_count)
         return -EUCLEAN;
     uint64_t counter = ring_atomic_load(ring_mpmc_counter(view, consumers), memory_order_acquire); /* M10 */
@@ -189,7 +190,12 @@ void ring_mpmc_promote(struct ring_mpmc_end *end)
         syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
         return;
     raise(end->counter, shared_position(mode, ring_atomic_load(end->counter, memory_order_relaxed)));
-    uint64_t sole = (uint64_t)end->seat << RING_MODE_SHIFT | RING_MODE_SOLE;
+    /* M22: ordered by the ring's lock. Counted before it is used, so no number is used twice. */
+    RING_ATOMIC(uint64_t) *reigns =
+        end->consumer ? &end->view.control->consumers_reigns : &end->view.control->producers_reigns;
+    uint64_t reign = ring_atomic_load(reigns, memory_order_relaxed) + 1;
+    ring_atomic_store(reigns, reign, memory_order_relaxed);
+    uint64_t sole = reign << RING_MODE_REIGN | (uint64_t)end->seat << RING_MODE_SHIFT | RING_MODE_SOLE;
     end->next = ring_atomic_load(end->counter, memory_order_acquire); /* M0 */
     if (swap(end->mode, mode, sole))
         end->sole_mode = sole;

@@ -135,6 +135,12 @@ RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_counter(const struct ring_mpmc_vie
     return consumers ? &view->control->head : &view->control->tail;
 }
 
+/* The seat of a SOLE or REVOKING mode. */
+RING_INLINE uint64_t ring_mpmc_mode_seat(uint64_t mode)
+{
+    return mode % (UINT64_C(1) << RING_MODE_REIGN) >> RING_MODE_SHIFT;
+}
+
 /* Every position before *counter was claimed. 0, or -EUCLEAN, or -EOPNOTSUPP (no membarrier). */
 RING_PRIVATE int ring_mpmc_claimed(const struct ring_mpmc_view *view, bool consumers, uint64_t *counter);
 

@@ -197,7 +197,7 @@ int ring_mpmc_inherit(const struct ring_mpmc_view *view, unsigned seat)
 {
     for (int consumers = 0; consumers < 2; consumers++) {
         uint64_t mode = ring_atomic_load(ring_mpmc_mode(view, consumers), memory_order_acquire); /* M12 */
-        bool reigned = (mode & RING_MODE_TAG) != RING_MODE_SHARED && mode >> RING_MODE_SHIFT == seat;
+        bool reigned = (mode & RING_MODE_TAG) != RING_MODE_SHARED && ring_mpmc_mode_seat(mode) == seat;
         int code = reigned ? ring_mpmc_revoke(view, consumers) : 0;
         if (code)
             return code;
