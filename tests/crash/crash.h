@@ -69,6 +69,8 @@ enum row_flags {
     TIMED = 128,      /* how many steps it takes depends on the clock: states of two victims are not compared */
     SOLE = 256,       /* MPMC: the victim is the only one of its side */
     PACKED = 512,     /* what lies in the ring was sent by send_array */
+    NO_SOLE = 2048,   /* MPMC: nobody ever claims alone */
+    LOSSLESS = 4096,  /* broadcast: the policy */
     IDLE = 1024,      /* the victim neither sends nor receives: it looks, or mends */
 };
 
@@ -166,6 +168,7 @@ struct ledger {
     uint64_t last_of_all;
     uint64_t ours;        /* messages that survivors sent since, numbers OURS.. */
     uint64_t ours_before; /* of these, before a successor of a consumer came */
+    bool all_see;         /* each consumer sees every message: what victims received does not count */
     bool one_order;       /* all ranges come in one order: numbers only grow */
 };
 extern struct ledger ledger;
@@ -218,7 +221,7 @@ void stage_run_and_die(void (*part)(void)); /* a child that does this and dies b
 unsigned stage_names(bool remove);          /* names of this worker in /dev/shm */
 uint64_t crash_now(void);
 
-extern const struct row spsc_rows[], segment_rows[];
-extern const size_t spsc_row_count, segment_row_count;
+extern const struct row spsc_rows[], segment_rows[], mpmc_rows[], broadcast_rows[];
+extern const size_t spsc_row_count, segment_row_count, mpmc_row_count, broadcast_row_count;
 
 #endif
