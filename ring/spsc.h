@@ -231,7 +231,7 @@ RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint
 /* P1..P3: makes the record at `position` visible, after the zero that ends the ring's records: whoever sees this header
  * sees that zero, or what came to stand there later. */
 RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t position, const void *message,
-                                   size_t length, uint64_t header, uint64_t stride)
+                                   size_t length, uint64_t header, uint64_t stride, bool more)
 {
     /* Read before the stores, after which the compiler would read them again. */
     unsigned char *data = producer->data;
@@ -249,7 +249,7 @@ RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t
     /* P3: relaxed is enough: a sleeper that we miss here sees P2, see wait.h. */
     if (RING_UNLIKELY(ring_atomic_load(consumer_asleep, memory_order_relaxed) != 0))
         ring_wake(consumer_asleep);
-    if (stride <= RING_SPSC_TOUCH_AHEAD)
+    if (!more && stride <= RING_SPSC_TOUCH_AHEAD)
         ring_spsc_touch_ahead(producer, touched, next, stride);
 }
 
@@ -269,7 +269,7 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
             return refusal;
     }
     producer->position = position + stride;
-    ring_spsc_publish(producer, position, message, length, RING_RECORD_ONE | length, stride);
+    ring_spsc_publish(producer, position, message, length, RING_RECORD_ONE | length, stride, false);
     return 0;
 }
 
@@ -306,7 +306,7 @@ RING_INLINE int ring_spsc_commit(struct ring_spsc_producer *producer, size_t len
     producer->limit = producer->usual_limit;
     producer->reserved = 0;
     producer->position = position + stride;
-    ring_spsc_publish(producer, position, NULL, 0, RING_RECORD_ONE | length, stride);
+    ring_spsc_publish(producer, position, NULL, 0, RING_RECORD_ONE | length, stride, false);
     return 0;
 }
 
@@ -337,18 +337,11 @@ RING_INLINE void ring_spsc_consumed(struct ring_spsc_consumer *consumer, uint64_
 }
 
 /* Is there a plain record whose header is known to be sound? Sets its length and stride. */
-RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t expected, uint64_t *length,
-                                uint64_t *stride)
+RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t *length, uint64_t *stride)
 {
     /* C1: acquire, pairs with P2. */
     uint64_t header =
         ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position), memory_order_acquire);
-    if (RING_IS_CONSTANT(expected) && RING_LIKELY(header == (RING_RECORD_ONE | expected) &&
-                                                  !ring_spsc_is_too_long(expected, consumer->max_message))) {
-        *length = expected;
-        *stride = ring_spsc_stride(expected);
-        return true;
-    }
     if (RING_LIKELY(header == consumer->usual_header)) {
         /* Taken from memory of our own, not from the header: the core predicts the branch and goes on to the next
          * record before this header has arrived from the other core. */
@@ -367,6 +360,22 @@ RING_INLINE bool ring_spsc_look(struct ring_spsc_consumer *consumer, uint64_t ex
     return false;
 }
 
+/* Copies the next message out if it is there and has exactly that length: where the length is known while compiling
+ * this is all of a receipt. Fields are read once, before the copy, after which the compiler would read them again. */
+RING_INLINE bool ring_spsc_take_exactly(struct ring_spsc_consumer *consumer, void *message, size_t length)
+{
+    uint64_t position = consumer->position;
+    const unsigned char *record = consumer->data + (position & consumer->mask);
+    /* C1: acquire, pairs with P2. */
+    uint64_t header = ring_atomic_load((const RING_ATOMIC(uint64_t) *)(const void *)record, memory_order_acquire);
+    if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || ring_spsc_is_too_long(length, consumer->max_message)))
+        return false;
+    if (length)
+        ring_copy(message, record + RING_RECORD_HEADER, length);
+    ring_spsc_consumed(consumer, position + ring_spsc_stride(length));
+    return true;
+}
+
 /* Copies the next message out. Returns its length; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: nothing there;
  * -EMSGSIZE: longer than `size`, it stays the next one (peek it, or come with a longer buffer); -EINVAL: NULL buffer of
  * some size. */
@@ -375,7 +384,9 @@ RING_INLINE ssize_t ring_spsc_recv(struct ring_spsc_consumer *consumer, void *bu
     uint64_t length, stride;
     if (RING_UNLIKELY(!buffer && size))
         return -EINVAL;
-    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, size, &length, &stride)); again = true) {
+    if (RING_IS_CONSTANT(size) && RING_LIKELY(ring_spsc_take_exactly(consumer, buffer, size)))
+        return (ssize_t)size;
+    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, &length, &stride)); again = true) {
         int found = again ? ring_spsc_poison(consumer) : ring_spsc_await(consumer, timeout_ns);
         if (found < 0)
             return found;
@@ -386,9 +397,7 @@ RING_INLINE ssize_t ring_spsc_recv(struct ring_spsc_consumer *consumer, void *bu
         return -EMSGSIZE;
     uint64_t position = consumer->position;
     const unsigned char *message = consumer->data + (position & consumer->mask) + RING_RECORD_HEADER;
-    if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
-        ring_copy(buffer, message, size);
-    else if (length)
+    if (length)
         ring_copy(buffer, message, length);
     ring_spsc_consumed(consumer, position + stride);
     return (ssize_t)length;
@@ -404,8 +413,7 @@ RING_INLINE uint32_t ring_spsc_last_flags(const struct ring_spsc_consumer *consu
 RING_INLINE int ring_spsc_peek(struct ring_spsc_consumer *consumer, struct ring_message *message, int64_t timeout_ns)
 {
     uint64_t length, stride;
-    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, consumer->usual_length, &length, &stride));
-         again = true) {
+    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, &length, &stride)); again = true) {
         int found = again ? ring_spsc_poison(consumer) : ring_spsc_await(consumer, timeout_ns);
         if (found < 0)
             return found;
@@ -460,16 +468,9 @@ RING_PUBLIC ssize_t ring_spsc_recv_array(struct ring_spsc_consumer *consumer, vo
 RING_INLINE int ring_spsc_recv_exactly(struct ring_spsc_consumer *consumer, void *message, size_t length,
                                        int64_t timeout_ns)
 {
-    uint64_t position = consumer->position;
-    const unsigned char *record = consumer->data + (position & consumer->mask);
-    /* C1: as in ring_spsc_look. */
-    uint64_t header =
-        ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, position), memory_order_acquire);
-    if (RING_UNLIKELY(header != (RING_RECORD_ONE | length) || ring_spsc_is_too_long(length, consumer->max_message)))
-        return (int)ring_spsc_recv_array(consumer, message, length, 1, timeout_ns);
-    ring_copy(message, record + RING_RECORD_HEADER, length);
-    ring_spsc_consumed(consumer, position + ring_spsc_stride(length));
-    return 1;
+    if (RING_LIKELY(ring_spsc_take_exactly(consumer, message, length)))
+        return 1;
+    return (int)ring_spsc_recv_array(consumer, message, length, 1, timeout_ns);
 }
 
 RING_END_C

@@ -45,12 +45,12 @@ static unsigned char *payload_at(struct ring_spsc_producer *producer)
 }
 
 /* Publishes `count` messages of `length` bytes that were written at payload_at(). */
-static void publish(struct ring_spsc_producer *producer, size_t length, uint64_t count)
+static void publish(struct ring_spsc_producer *producer, size_t length, uint64_t count, bool more)
 {
     uint64_t payload = count > 1 ? count * ring_spsc_pace((uint32_t)length) : length;
     uint64_t position = producer->position;
     producer->position = position + ring_spsc_stride(payload);
-    ring_spsc_publish(producer, position, NULL, 0, count << 32 | length, ring_spsc_stride(payload));
+    ring_spsc_publish(producer, position, NULL, 0, count << 32 | length, ring_spsc_stride(payload), more);
 }
 
 ssize_t ring_spsc_send_array(struct ring_spsc_producer *producer, const void *messages, size_t length, size_t count,
@@ -71,7 +71,7 @@ ssize_t ring_spsc_send_array(struct ring_spsc_producer *producer, const void *me
         else
             for (int64_t i = 0; i < now && length; i++)
                 memcpy(payload + (uint64_t)i * pace, from + (size_t)i * length, length);
-        publish(producer, length, (uint64_t)now);
+        publish(producer, length, (uint64_t)now, sent + (size_t)now < count);
         from += (size_t)now * length;
         sent += (size_t)now;
     }
@@ -110,7 +110,7 @@ ssize_t ring_spsc_send_batch(struct ring_spsc_producer *producer, const struct r
         unsigned char *payload = payload_at(producer);
         for (int64_t i = 0; i < now && length; i++)
             memcpy(payload + (uint64_t)i * ring_spsc_pace((uint32_t)length), first[i].data, length);
-        publish(producer, length, (uint64_t)now);
+        publish(producer, length, (uint64_t)now, sent + (size_t)now < count);
         sent += (size_t)now;
     }
     return (ssize_t)sent;
