@@ -18,7 +18,6 @@
 
 #define BENCH_PRODUCER_SHIFT 56
 #define BENCH_NUMBER_MASK    ((UINT64_C(1) << BENCH_PRODUCER_SHIFT) - 1)
-#define BENCH_REFUSALS       64 /* of them in a row or not: then a side that shares its processor yields once */
 
 BENCH_INLINE void bench_stamp(unsigned char *message, size_t bytes, uint64_t number)
 {
@@ -87,8 +86,10 @@ BENCH_INLINE int bench_check_any(struct bench_run *run, struct bench_tally *tall
 /* Somebody who waits and shares the processor with the one waited for. */
 static inline void bench_give_way(struct bench_run *run)
 {
-    if (++run->refusals % BENCH_REFUSALS == 0)
-        sched_yield();
+    if (++run->refusals < run->patience)
+        return;
+    run->refusals = 0;
+    sched_yield();
 }
 
 /* In place: every whole word is the number, so that writing and reading all of them is the least honest work. */

@@ -12,7 +12,7 @@
 
 #include "report.h"
 
-#define CHART_NAME 26 /* bytes of a name that are drawn */
+#define CHART_NAME 28 /* bytes of a name that are drawn */
 
 static const char chart_head[] =
     "# Drawn again by: gnuplot charts.gp\n"

@@ -31,6 +31,7 @@
 #define SIDE_LEAST        256    /* messages measured at least */
 #define SIDE_SPINS        50000  /* at the barrier, before giving the processor away */
 #define SIDE_SPINS_SHARED 50     /* the same when somebody else is to run on this processor */
+#define SIDE_PATIENCE     64     /* fruitless calls of a side that shares its processor, before it gives that away */
 #define SIDE_START_NS     200000 /* open loop: from the plan to the first message */
 
 __extension__ typedef unsigned __int128 side_wide;
@@ -123,6 +124,7 @@ static int side_open_run(struct side *side)
     side->run.bytes = cell->options.bytes;
     side->run.batch = cell->options.batch;
     side->run.crowded = side->crowded;
+    side->run.patience = SIDE_PATIENCE;
     side->run.tally = &side->shared->sides[side->number].tally;
     side->run.tally->producers = side->producers;
     side->run.tally->may_reorder = cell->transport->abilities & TRANSPORT_REORDERS;

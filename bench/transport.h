@@ -105,7 +105,7 @@ struct bench_run {
     uint64_t expected;           /* after -EBADMSG: number that should have come, */
     uint64_t received;           /* and what came */
     bool crowded;                /* sides share processors: who waits gives way to others */
-    unsigned refusals;           /* -EAGAIN seen while crowded */
+    unsigned refusals, patience; /* -EAGAIN seen while crowded, and how many of them until this side yields */
     struct bench_tally *tally;   /* one of several consumers */
     uint64_t lost;               /* overwritten before they were received, ever */
     uint64_t followed;           /* next number of a broadcast that overwrites: a loss may reach into the next slice */
