@@ -1,6 +1,7 @@
 /* ceiling.c - the raw streams: what the machine moves from core to core when nothing but moving has to be done.
  *
- * A shared buffer of 256 KiB in blocks of 4 KiB (or of one message, if that is larger). The producer fills a block and
+ * A shared buffer in blocks of 4 KiB (or of one message, if that is larger), measured in two sizes (rounds.c): one that
+ * fits a core's own cache, and one that does not and lets the producer run far ahead. The producer fills a block and
  * then sets the block's flag to its lap; the consumer takes it and sets the block's other flag. So there are two lines
  * of traffic per block besides the data, and no work per message but its copies and its number.
  */
@@ -10,7 +11,6 @@
 #include "floor.h"
 #include "message.h"
 
-#define STREAM_BYTES ((size_t)256 << 10)
 #define STREAM_FLAGS 128 /* bytes from one flag to the next */
 
 struct stream_end {
@@ -38,15 +38,15 @@ size_t ceiling_copy_batch(size_t bytes)
     return stream_block_messages(bytes);
 }
 
-static size_t stream_block_count(size_t bytes)
+static size_t stream_block_count(const struct bench_options *options)
 {
-    size_t count = STREAM_BYTES / stream_block_bytes(bytes);
+    size_t count = options->ring_bytes / stream_block_bytes(options->bytes);
     return count < 2 ? 2 : count;
 }
 
 static size_t stream_region_bytes(const struct bench_options *options)
 {
-    return stream_block_count(options->bytes) * (stream_block_bytes(options->bytes) + 2 * STREAM_FLAGS);
+    return stream_block_count(options) * (stream_block_bytes(options->bytes) + 2 * STREAM_FLAGS);
 }
 
 static int stream_create(struct bench_link *link)
@@ -61,7 +61,7 @@ static int stream_open(struct bench_link *link, void **endpoint)
     if (!end)
         return -ENOMEM;
     end->block_bytes = stream_block_bytes(link->options.bytes);
-    end->block_count = stream_block_count(link->options.bytes);
+    end->block_count = stream_block_count(&link->options);
     end->blocks = link->region;
     end->filled = end->blocks + end->block_count * end->block_bytes;
     end->taken = end->filled + end->block_count * STREAM_FLAGS;

@@ -10,7 +10,7 @@
  * the short gap that the ring uses. */
 extern const struct transport floor_line, floor_line_paused, floor_line_gapped;
 
-/* Streams of 8-byte words through 256 KiB with one flag per 4 KiB, written and read in place: cells of 8 bytes with
+/* Streams of 8-byte words through options.ring_bytes with one flag per 4 KiB, written and read in place: cells of 8 bytes with
  * options.batch = CEILING_BLOCK / 8 and options.in_place. */
 extern const struct transport ceiling_stream;
 

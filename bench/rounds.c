@@ -60,35 +60,45 @@ static int rounds_sense(const struct plan *plan, const struct bench_options *opt
 }
 
 /* Words per second through the machine; for the ceiling of in-place work, and once per round for all to see. */
+/* A raw stream with the better of two buffers: one within a core's own cache, one that lets the producer run ahead. */
+static int rounds_raw(const struct plan *plan, const struct transport *transport, const struct bench_options *options,
+                      double *messages)
+{
+    static const size_t buffers[] = { (size_t)256 << 10, (size_t)2 << 20 };
+    *messages = 0;
+    for (size_t at = 0; at < sizeof buffers / sizeof buffers[0]; at++) {
+        struct cell cell = { .kind = CELL_THROUGHPUT, .seconds = ROUNDS_CEILING_SECONDS, .options = *options };
+        struct cell_result result;
+        cell.options.ring_bytes = buffers[at];
+        int refusal = rounds_own_cell(plan, transport, &cell, &result, NULL);
+        if (refusal)
+            return refusal;
+        if (result.messages_per_second > *messages)
+            *messages = result.messages_per_second;
+    }
+    return 0;
+}
+
 static int rounds_stream(const struct plan *plan, bool processes, double *words)
 {
-    struct cell cell = { .kind = CELL_THROUGHPUT, .seconds = ROUNDS_CEILING_SECONDS };
-    struct cell_result result;
-    cell.options = (struct bench_options){
+    struct bench_options options = {
         .bytes = 8, .batch = CEILING_BLOCK / 8, .in_place = true, .links = 1, .processes = processes
     };
-    int refusal = rounds_own_cell(plan, &ceiling_stream, &cell, &result, NULL);
-    *words = result.messages_per_second;
-    return refusal;
+    return rounds_raw(plan, &ceiling_stream, &options, words);
 }
 
 static int rounds_ceiling(const struct plan *plan, const struct plan_section *section, double *messages)
 {
-    const struct bench_options *options = &section->options;
-    if (options->in_place) {
-        int refusal = rounds_stream(plan, options->processes, messages);
-        *messages /= (double)options->bytes / 8;
+    if (section->options.in_place) {
+        int refusal = rounds_stream(plan, section->options.processes, messages);
+        *messages /= (double)section->options.bytes / 8;
         return refusal;
     }
-    struct cell cell = { .kind = CELL_THROUGHPUT, .seconds = ROUNDS_CEILING_SECONDS };
-    struct cell_result result;
-    cell.options = (struct bench_options){ .bytes = options->bytes,
-                                           .batch = ceiling_copy_batch(options->bytes),
-                                           .links = 1,
-                                           .processes = options->processes };
-    int refusal = rounds_own_cell(plan, &ceiling_copy, &cell, &result, NULL);
-    *messages = result.messages_per_second;
-    return refusal;
+    struct bench_options options = { .bytes = section->options.bytes,
+                                     .batch = ceiling_copy_batch(section->options.bytes),
+                                     .links = 1,
+                                     .processes = section->options.processes };
+    return rounds_raw(plan, &ceiling_copy, &options, messages);
 }
 
 /* One contestant, once. Its own failure is noted and it is left out from now on; the run goes on. */
