@@ -59,7 +59,6 @@ static int rounds_sense(const struct plan *plan, const struct bench_options *opt
     return 0;
 }
 
-/* Words per second through the machine; for the ceiling of in-place work, and once per round for all to see. */
 /* A raw stream with the better of two buffers: one within a core's own cache, one that lets the producer run ahead. */
 static int rounds_raw(const struct plan *plan, const struct transport *transport, const struct bench_options *options,
                       double *messages)
@@ -79,6 +78,7 @@ static int rounds_raw(const struct plan *plan, const struct transport *transport
     return 0;
 }
 
+/* Words per second through the machine; for the ceiling of in-place work, and once per round for all to see. */
 static int rounds_stream(const struct plan *plan, bool processes, double *words)
 {
     struct bench_options options = {
