@@ -297,7 +297,7 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
     }
     if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
         ring_broadcast_copy_out(buffer, ring_broadcast_message(&view), size);
-    else
+    else if (length)
         ring_broadcast_copy_out(buffer, ring_broadcast_message(&view), length);
     if (RING_UNLIKELY(!ring_broadcast_held(&view)))
         return ring_broadcast_overtaken(consumer);
