@@ -122,6 +122,7 @@ struct stage {
     bool exact;               /* what victims received and had returned must not come again */
     unsigned victims;         /* how many took part */
     uint64_t further;         /* messages to go through after a recovery */
+    char context[128];        /* comes before what a failure says */
     jmp_buf failed;
 };
 extern struct stage stage;
@@ -134,6 +135,8 @@ struct outcome {
     uint64_t kills;      /* by SIGKILL */
     uint64_t pauses;     /* living victims stopped */
     uint64_t slowest_ns; /* recovery, with its further messages */
+    uint64_t refusals;   /* system calls that were made to fail */
+    uint64_t errors;     /* of these, such that made the library's call fail */
     uint64_t done;       /* 1: came to its end */
     char failure[600];
 };
@@ -209,6 +212,34 @@ bool victim_reach(struct victim *victim, const struct path *path, uint64_t step)
 /* ---- sweep.c ---- */
 
 void sweep(void); /* the whole case */
+
+/* What outlives the dead at a step. */
+struct state {
+    uint64_t step; /* the first with these bytes */
+    unsigned char *bytes;
+    uint64_t look; /* topologies without bytes */
+    struct account accounts[VICTIMS];
+    pid_t pid; /* of the victim whose bytes these are */
+};
+
+/* Builds the case and visits its base; of a row with a first victim, each state that one may leave. */
+void sweep_bases(void (*visit)(const struct state *base));
+void state_restore(const struct state *state); /* puts everything back as it was, survivors included */
+void state_recover(unsigned way, uint64_t further);
+
+/* ---- program.c ---- */
+
+struct program {
+    const char *name;
+    const char *usage;
+    bool (*wants)(const struct row *row); /* NULL: all rows */
+    void (*sweep)(void);                  /* a case, in a worker */
+    void (*describe)(const struct outcome *all, char *text, size_t room);
+};
+extern const struct program program;
+
+void victim_mark(void);                       /* by a victim: stops it, as at the ends of its act */
+int victim_stop(const struct victim *victim); /* waits for its next stop: the signal */
 
 /* ---- stage.c ---- */
 

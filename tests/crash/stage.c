@@ -25,7 +25,8 @@ void crash_fail(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(outcome->failure, sizeof outcome->failure, format, arguments);
+    int length = snprintf(outcome->failure, sizeof outcome->failure, "%s", stage.context);
+    vsnprintf(outcome->failure + length, sizeof outcome->failure - (size_t)length, format, arguments);
     va_end(arguments);
     longjmp(stage.failed, 1);
 }

@@ -10,15 +10,6 @@ enum {
     FURTHER_FEW = 1000,
 };
 
-/* What outlives the dead at a step. */
-struct state {
-    uint64_t step; /* the first with these bytes */
-    unsigned char *bytes;
-    uint64_t look; /* topologies without bytes */
-    struct account accounts[VICTIMS];
-    pid_t pid; /* of the victim whose bytes these are */
-};
-
 struct states {
     struct state **list;
     unsigned count, room;
@@ -77,8 +68,7 @@ static bool same_as(const struct state *state)
     return memcmp(state->bytes, stage.bytes, topology()->bytes) == 0;
 }
 
-/* Puts everything back as it was in that state, survivors included. */
-static void state_restore(const struct state *state)
+void state_restore(const struct state *state)
 {
     memcpy(stage.accounts, state->accounts, sizeof state->accounts);
     if (topology()->reset)
@@ -91,7 +81,7 @@ static void state_restore(const struct state *state)
 
 /* ---- Recovery ---- */
 
-static void recover(unsigned way, uint64_t further)
+void state_recover(unsigned way, uint64_t further)
 {
     uint64_t began = crash_now();
     stage.further = further;
@@ -108,7 +98,7 @@ static void recover_from_states(const struct states *states)
     for (unsigned i = 0; i < states->count; i++)
         for (unsigned way = 0; way < topology()->ways; way++) {
             state_restore(states->list[i]);
-            recover(way, way == 0 ? FURTHER : FURTHER_FEW);
+            state_recover(way, way == 0 ? FURTHER : FURTHER_FEW);
             outcome->recoveries++;
         }
 }
@@ -130,7 +120,6 @@ static void step_through(const struct state *base, void (*prepare)(void), void (
             states_add(states, step, victim.pid);
     }
     path_close(path);
-    outcome->states += states->count;
     victim_kill(&victim);
 }
 
@@ -196,7 +185,7 @@ static void kill_at(const struct state *base, const struct states *states, const
     victim_kill(&victim);
     if (reached)
         compare(states, victim.pid, step);
-    recover((unsigned)(step % topology()->ways), FURTHER_FEW);
+    state_recover((unsigned)(step % topology()->ways), FURTHER_FEW);
     outcome->kills++;
 }
 
@@ -232,7 +221,7 @@ static void pause_at(const struct state *base, const struct path *path, uint64_t
             victim_finish(&victim);
     }
     victim_kill(&victim);
-    recover((unsigned)(step % topology()->ways), FURTHER_FEW);
+    state_recover((unsigned)(step % topology()->ways), FURTHER_FEW);
     outcome->pauses++;
 }
 
@@ -259,7 +248,7 @@ static void meet_at(const struct state *base, const struct path *path, uint64_t 
     victim_kill(&victim);
     victim_finish(&rival);
     victim_kill(&rival);
-    recover((unsigned)(step % topology()->ways), FURTHER_FEW);
+    state_recover((unsigned)(step % topology()->ways), FURTHER_FEW);
     outcome->pauses++;
 }
 
@@ -278,6 +267,7 @@ static void sweep_from(const struct state *base, uint64_t kills)
     struct path path = { 0 };
     step_through(base, stage.row->prepare, stage.row->act, 0, &states, &path);
     check_code();
+    outcome->states += states.count;
     recover_from_states(&states);
     kill_really(base, &states, &path, kills);
     pause_everywhere(base, &states, &path);
@@ -286,31 +276,37 @@ static void sweep_from(const struct state *base, uint64_t kills)
     path_free(&path);
 }
 
-/* Another victim dies first, at each of its states; this one is swept from each. */
-static void sweep_after_first(const struct state *base)
+void sweep_bases(void (*visit)(const struct state *base))
 {
-    struct states states = { 0 };
-    struct path path = { 0 };
-    step_through(base, stage.row->first_prepare, stage.row->first, 2, &states, &path);
-    for (unsigned i = 0; i < states.count; i++)
-        sweep_from(states.list[i], KILLS_USUAL / 2);
-    states_free(&states);
-    path_free(&path);
-}
-
-void sweep(void)
-{
-    bool first_case = stage.size == 8 || !(stage.row->sizes & 1);
     stage.victims = 1 + (stage.row->first != NULL) + (stage.row->rival != NULL);
     topology()->build();
     if (topology()->keep)
         topology()->keep(false);
-    struct states base = { 0 };
+    struct states base = { 0 }, states = { 0 };
+    struct path path = { 0 };
     states_add(&base, 0, getpid());
     if (stage.row->first)
-        sweep_after_first(base.list[0]);
+        step_through(base.list[0], stage.row->first_prepare, stage.row->first, 2, &states, &path);
     else
-        sweep_from(base.list[0], first_case && stage.filling == HALF ? KILLS_FIRST : KILLS_USUAL);
+        visit(base.list[0]);
+    for (unsigned i = 0; i < states.count; i++)
+        visit(states.list[i]);
+    states_free(&states);
     states_free(&base);
+    path_free(&path);
+}
+
+static void sweep_base(const struct state *base)
+{
+    bool first_size = stage.size == 8 || !(stage.row->sizes & 1);
+    uint64_t kills = stage.row->first ? KILLS_USUAL / 2 : KILLS_USUAL;
+    if (!stage.row->first && first_size && stage.filling == HALF)
+        kills = KILLS_FIRST;
+    sweep_from(base, kills);
+}
+
+void sweep(void)
+{
+    sweep_bases(sweep_base);
     outcome->done = 1;
 }

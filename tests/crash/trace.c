@@ -17,13 +17,12 @@
 enum { VICTIM_FAILED = 77 };
 
 /* Tells the tracer that the victim has come to the beginning or the end of its act. */
-static void mark(void)
+void victim_mark(void)
 {
     syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGUSR1);
 }
 
-/* Waits for the victim's next stop: the signal that it stopped by. */
-static int next_stop(const struct victim *victim)
+int victim_stop(const struct victim *victim)
 {
     int status;
     pid_t ended;
@@ -46,7 +45,7 @@ static void go_on(const struct victim *victim, enum __ptrace_request request)
 /* True: by a step or a breakpoint; false: by the mark. */
 static bool stopped_by_trap(struct victim *victim)
 {
-    int signal = next_stop(victim);
+    int signal = victim_stop(victim);
     if (signal == SIGUSR1)
         victim->marked = true;
     else if (signal != SIGTRAP)
@@ -68,12 +67,12 @@ void victim_start(struct victim *victim, unsigned which, void (*prepare)(void), 
             crash_fail("PTRACE_TRACEME: %s", strerror(errno));
         if (prepare)
             prepare();
-        mark();
+        victim_mark();
         act();
-        mark();
+        victim_mark();
         _exit(0);
     }
-    WANT_SAME(next_stop(victim), SIGUSR1);
+    WANT_SAME(victim_stop(victim), SIGUSR1);
     WANT_SAME(ptrace(PTRACE_SETOPTIONS, victim->pid, NULL, PTRACE_O_EXITKILL), 0);
 }
 
