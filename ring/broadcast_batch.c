@@ -87,6 +87,8 @@ ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, stru
             break;
         messages[seen] = (struct ring_message){ ring_broadcast_message(&view), view.length, 0 };
     }
+    if (RING_UNLIKELY(seen == 0 && count)) /* it was there a moment ago */
+        return ring_broadcast_overtaken(consumer);
     consumer->peeked_end = position + seen;
     ring_guard_leave(&consumer->guarded);
     return (ssize_t)seen;
