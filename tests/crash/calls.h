@@ -68,7 +68,7 @@ ACT send_one(void)
 
 ACT send_waiting(void)
 {
-    send_now(200000);
+    send_now(LONG);
 }
 
 ACT send_eight(void)
@@ -159,7 +159,7 @@ ACT recv_one(void)
 
 ACT recv_waiting(void)
 {
-    recv_now(200000);
+    recv_now(LONG);
 }
 
 ACT open_and_recv(void)

@@ -66,7 +66,7 @@ enum row_flags {
     AFTER_DEATH = 16, /* the predecessor in the victim's place died */
     AFTER_CLOSE = 32, /* it left in good order */
     IN_FLUX = 64,     /* the victim takes or leaves its place: whether it holds it depends on the step */
-    TIMED = 128,      /* how many steps it takes depends on the clock: states of two victims are not compared */
+    TIMED = 128,      /* the victim waits, for longer than anybody looks on: it is killed at moments, not at steps */
     SOLE = 256,       /* MPMC: the victim is the only one of its side */
     PACKED = 512,     /* what lies in the ring was sent by send_array */
     NO_SOLE = 2048,   /* MPMC: nobody ever claims alone */
@@ -190,10 +190,11 @@ struct victim {
 
 /* Starts a victim and lets it come to the first instruction of act. */
 void victim_start(struct victim *victim, unsigned which, void (*prepare)(void), void (*act)(void));
-bool victim_step(struct victim *victim);            /* false: it has come to the end */
-void victim_finish(struct victim *victim);          /* lets it run to the end of act */
-void victim_kill(struct victim *victim);            /* by SIGKILL, and waits until it is gone */
-uint64_t victim_place(const struct victim *victim); /* address of its next instruction */
+bool victim_step(struct victim *victim);                         /* false: it has come to the end */
+void victim_finish(struct victim *victim);                       /* lets it run to the end of act */
+void victim_let_go(struct victim *victim, uint64_t nanoseconds); /* lets it run for so long */
+void victim_kill(struct victim *victim);                         /* by SIGKILL, and waits until it is gone */
+uint64_t victim_place(const struct victim *victim);              /* address of its next instruction */
 
 /* Where a victim was after each number of steps. */
 struct path {
@@ -203,7 +204,8 @@ struct path {
 };
 
 void path_add(struct path *path, uint64_t place);
-void path_close(struct path *path); /* no more to add: finds what is fresh */
+void path_close(struct path *path);                         /* no more to add: finds what is fresh */
+uint64_t path_near(const struct path *path, uint64_t step); /* this step, or one before it that is quick to reach */
 void path_free(struct path *path);
 
 /* Runs on from the first instruction of act until `step` steps are done. False: it came to its end before. */

@@ -14,16 +14,28 @@ static void recover_segment(void)
     stage_account()->code = ring_segment_recover(segment, NULL);
 }
 
-/* A consumer that comes upon what a dead one had taken; what it gets depends on the state the dead one left. */
+/* The first call of these searches for what the dead left; else they would do so after spinning in vain. */
+static void open_and_search(void)
+{
+    if (stage.row->flags & TAKES) {
+        open_and_recv();
+        consumer.end.search = true;
+    } else {
+        open_and_send();
+        producer.end.search = true;
+    }
+}
+
+/* What a mender gets depends on the state that the dead one left. */
 static void recv_and_mend(void)
 {
-    recv_now(150000);
+    recv_one();
     stage_account()->code = 0;
 }
 
 static void send_and_mend(void)
 {
-    send_now(150000);
+    send_one();
     stage_account()->code = 0;
 }
 
@@ -46,8 +58,8 @@ const struct row mpmc_rows[] = {
       .detail = "everybody dies" },
     { "mpmc send", SEND, .act = send_one, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .code = -EAGAIN,
       .detail = "refused" },
-    { "mpmc send", SEND, .act = send_waiting, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .code = -ETIMEDOUT,
-      .flags = TIMED, .detail = "waits" },
+    { "mpmc send", SEND, .act = send_waiting, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .flags = TIMED,
+      .detail = "waits" },
     { "mpmc send", SEND, .act = send_one, .rival = send_one, .rival_prepare = open_and_send, .sizes = SMALL,
       .fillings = SENDING & ~IN(NEARLY_FULL), .count = 1, .warm = 1, .detail = "beside a rival" },
     { "mpmc reserve, commit", SEND, .act = reserve_and_commit, .sizes = 9, .fillings = SENDING, .count = 1, .warm = 1 },
@@ -69,8 +81,8 @@ const struct row mpmc_rows[] = {
       .flags = TAKES | SOLE | ALONE, .detail = "everybody dies" },
     { "mpmc recv", RECV, .act = recv_one, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .code = -EAGAIN,
       .flags = TAKES, .detail = "finds nothing" },
-    { "mpmc recv", RECV, .act = recv_waiting, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .code = -ETIMEDOUT,
-      .flags = TAKES | TIMED, .detail = "waits" },
+    { "mpmc recv", RECV, .act = recv_waiting, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .flags = TAKES | TIMED,
+      .detail = "waits" },
     { "mpmc recv", RECV, .act = recv_one, .rival = recv_one, .rival_prepare = open_and_recv, .rival_flags = TAKES,
       .sizes = SMALL, .fillings = IN(HALF) | IN(FULL), .count = 1, .warm = 1, .flags = TAKES,
       .detail = "beside a rival" },
@@ -110,12 +122,12 @@ const struct row mpmc_rows[] = {
     { "mpmc recover", MPMC, .first_prepare = open_and_recv, .first = recv_one, .first_flags = TAKES, .prepare = attach,
       .act = recover_segment, .rival_prepare = attach, .rival = recover_segment, .sizes = SMALL, .fillings = IN(FULL),
       .count = 1, .flags = IDLE, .detail = "two at once, after a consumer" },
-    { "mpmc recover", RECV, .first_prepare = open_and_recv, .first = recv_one, .first_flags = TAKES,
-      .act = recv_and_mend, .rival_prepare = open_and_recv, .rival = recv_and_mend, .rival_flags = TAKES,
-      .sizes = SMALL, .fillings = IN(HALF), .count = 1, .flags = TAKES | TIMED,
+    { "mpmc recover", MPMC, .prepare = open_and_search, .first_prepare = open_and_recv, .first = recv_one,
+      .first_flags = TAKES, .act = recv_and_mend, .rival_prepare = open_and_search, .rival = recv_and_mend,
+      .rival_flags = TAKES, .sizes = SMALL, .fillings = IN(HALF), .count = 1, .flags = TAKES,
       .detail = "by two consumers, after a consumer" },
-    { "mpmc recover", SEND, .first_prepare = open_and_recv, .first = recv_one, .first_flags = TAKES,
-      .act = send_and_mend, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .flags = TIMED,
+    { "mpmc recover", MPMC, .prepare = open_and_search, .first_prepare = open_and_recv, .first = recv_one,
+      .first_flags = TAKES, .act = send_and_mend, .sizes = SMALL, .fillings = IN(FULL), .count = 1,
       .detail = "by a producer, after a consumer" },
     { "mpmc recover", MPMC, .first_prepare = open_and_send, .first = send_one, .prepare = attach, .act = open_producer,
       .sizes = SMALL, .fillings = IN(HALF), .count = 1, .flags = IN_FLUX, .detail = "by a successor in the seat" },

@@ -5,7 +5,7 @@
 
 enum {
     KILLS_USUAL = 12,  /* real kills of a case, unless --every says otherwise */
-    KILLS_FIRST = 300, /* of the first case of a row */
+    KILLS_FIRST = 200, /* of the first case of a row */
     PAUSES = 10,
     FURTHER_FEW = 1000,
 };
@@ -166,8 +166,6 @@ static bool same_bytes(const struct state *state, pid_t pid)
 static void compare(const struct states *states, pid_t pid, uint64_t step)
 {
     unsigned i = 0;
-    if (stage.row->flags & TIMED)
-        return;
     while (i + 1 < states->count && states->list[i + 1]->step <= step)
         i++;
     for (unsigned at = i ? i - 1 : 0; at <= i + 1 && at < states->count; at++)
@@ -200,12 +198,27 @@ static void kill_really(const struct state *base, const struct states *states, c
 {
     uint64_t stride = stride_of_kills(path->count, most);
     for (uint64_t step = 0; step < path->count; step += stride)
-        kill_at(base, states, path, step);
+        kill_at(base, states, path, path_near(path, step));
     if (!topology()->look)
         return;
     for (unsigned i = 1; i < states->count; i++) /* around each change */
         for (uint64_t step = states->list[i]->step - 1; step <= states->list[i]->step; step++)
             kill_at(base, states, path, step);
+}
+
+/* Victims that wait, and die at some moment of that: spinning, about to sleep, asleep. */
+static void kill_waiting(const struct state *base)
+{
+    enum { MOMENTS = 30, APART_NS = 20000 };
+    for (int i = 0; i < MOMENTS; i++) {
+        struct victim victim;
+        state_restore(base);
+        victim_start(&victim, 0, stage.row->prepare, stage.row->act);
+        victim_let_go(&victim, (uint64_t)i * i * APART_NS / 4);
+        victim_kill(&victim);
+        state_recover((unsigned)i % topology()->ways, FURTHER_FEW);
+        outcome->kills++;
+    }
 }
 
 /* ---- Living victims that stand still ---- */
@@ -265,6 +278,10 @@ static void sweep_from(const struct state *base, uint64_t kills)
 {
     struct states states = { 0 };
     struct path path = { 0 };
+    if (stage.row->flags & TIMED) {
+        kill_waiting(base);
+        return;
+    }
     step_through(base, stage.row->prepare, stage.row->act, 0, &states, &path);
     check_code();
     outcome->states += states.count;
@@ -289,7 +306,8 @@ void sweep_bases(void (*visit)(const struct state *base))
         step_through(base.list[0], stage.row->first_prepare, stage.row->first, 2, &states, &path);
     else
         visit(base.list[0]);
-    for (unsigned i = 0; i < states.count; i++)
+    unsigned stride = stage.row->flags & IN_FLUX ? 4 : 1; /* long calls: some of them are enough */
+    for (unsigned i = 0; i < states.count; i += stride)
         visit(states.list[i]);
     states_free(&states);
     states_free(&base);

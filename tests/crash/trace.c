@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { VICTIM_FAILED = 77 };
@@ -82,6 +83,13 @@ bool victim_step(struct victim *victim)
     return stopped_by_trap(victim);
 }
 
+void victim_let_go(struct victim *victim, uint64_t nanoseconds)
+{
+    struct timespec time = { 0, (long)nanoseconds };
+    go_on(victim, PTRACE_CONT);
+    nanosleep(&time, NULL);
+}
+
 void victim_finish(struct victim *victim)
 {
     if (victim->marked)
@@ -123,6 +131,15 @@ static bool run_to(struct victim *victim, uint64_t place)
                   0);
     }
     return there;
+}
+
+uint64_t path_near(const struct path *path, uint64_t step)
+{
+    enum { FAR = 64 };
+    uint64_t at = step;
+    while (at > 0 && !path->fresh[at])
+        at--;
+    return step - at > FAR ? at : step;
 }
 
 bool victim_reach(struct victim *victim, const struct path *path, uint64_t step)
