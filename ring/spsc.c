@@ -151,14 +151,19 @@ int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, in
 /* What the hot path reads when it must find nothing. Never written. */
 static const RING_ATOMIC(uint64_t) nothing_here;
 
+static void turn_away(struct ring_spsc_consumer *consumer)
+{
+    consumer->data = (unsigned char *)(uintptr_t)&nothing_here;
+    consumer->mask = 0;
+}
+
 void ring_spsc_settle(struct ring_spsc_consumer *consumer)
 {
     bool doubt = consumer->redelivered_until != consumer->position &&
                  consumer->redelivered_until - consumer->position <= consumer->ring_mask;
     consumer->last_flags = doubt ? RING_REDELIVERED : 0;
     if (doubt || consumer->pack.count || consumer->fault) {
-        consumer->data = (unsigned char *)(uintptr_t)&nothing_here;
-        consumer->mask = 0;
+        turn_away(consumer);
     } else {
         consumer->data = consumer->ring_data;
         consumer->mask = consumer->ring_mask;
@@ -211,8 +216,13 @@ static int look_for_message(struct ring_spsc_consumer *consumer)
     struct ring_spsc_record record;
     if (consumer->pack.count)
         return 1;
+    if (!consumer->mask)
+        ring_spsc_settle(consumer);
     int code = ring_spsc_open_record(consumer, &record);
-    return code ? code : consumer->mask == 0;
+    if (code)
+        return code;
+    consumer->one_message = consumer->position + record.stride;
+    return consumer->mask == 0;
 }
 
 /* What an empty ring means, given what became of the producer. */
@@ -386,6 +396,8 @@ ssize_t ring_spsc_recv_slowly(struct ring_spsc_consumer *consumer, void *buffer,
     uint32_t flags = message.flags;
     code = ring_spsc_release_slowly(consumer, 1);
     consumer->last_flags = flags;
+    if (flags && !consumer->fault) /* the hot path does not tell flags: it may come back with the next message */
+        turn_away(consumer);
     return code ? code : (ssize_t)message.length;
 }
 

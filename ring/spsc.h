@@ -92,8 +92,9 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     uint64_t usual_limit; /* limit, kept aside while a reservation is open */
     struct ring_layout_spsc *control;
     uint64_t capacity;
-    uint64_t head; /* shadow: the consumer's position last seen, never going back */
-    int fault;     /* 0, or the error every call repeats */
+    uint64_t head;       /* shadow: the consumer's position last seen, never going back */
+    uint64_t pack_bytes; /* payload of a pack at most */
+    int fault;           /* 0, or the error every call repeats */
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;

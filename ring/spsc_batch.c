@@ -10,14 +10,13 @@
 
 enum {
     PACK_MESSAGE = 256, /* messages up to this length are packed */
-    PACK_BYTES = 4096,  /* payload of a pack at most, so that the consumer starts early */
 };
 
 /* How many messages of that length one record may hold here and now, after looking for room again; or -errno. */
 static int64_t fit(struct ring_spsc_producer *producer, size_t length, size_t count, int64_t timeout_ns)
 {
     uint64_t pace = ring_spsc_pace((uint32_t)length);
-    uint64_t most = pace == 0 || length > PACK_MESSAGE ? 1 : PACK_BYTES / pace;
+    uint64_t most = pace == 0 || length > PACK_MESSAGE ? 1 : producer->pack_bytes / pace;
     if (most > producer->max_message / (pace ? pace : 1))
         most = producer->max_message / (pace ? pace : 1);
     if (most > count)

@@ -48,7 +48,9 @@ static void fill(void *place, const void *given)
     control->max_message = control->capacity / 4;
     control->publish_bytes = options->publish_bytes ? options->publish_bytes : usual_publish_bytes(control->capacity);
     control->start_position = options->start_position;
-    ring_atomic_store(&control->head, options->start_position, memory_order_relaxed); /* R2: ordered by R1 */
+    ring_atomic_store(&control->head, options->start_position, memory_order_relaxed);        /* R2: ordered by R1 */
+    ring_atomic_store(&control->head_peeked, options->start_position, memory_order_relaxed); /* R2 */
+    ring_atomic_store(&control->head_doubt, options->start_position, memory_order_relaxed);  /* R2 */
     unsigned char *data = (unsigned char *)place + RING_LAYOUT_PAGE;
     ring_atomic_store(ring_spsc_header_at(data, control->capacity - 1, options->start_position), 0,
                       memory_order_relaxed); /* R2: ordered by R1 */
@@ -109,6 +111,13 @@ int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_s
                           "of %llu",
                           ring, segment->name, (unsigned long long)capacity, (unsigned long long)entry.bytes);
     return 0;
+}
+
+/* Payload of a pack: not so much that the consumer starts late, nor more than it may take without publishing. */
+static uint64_t pack_bytes(uint64_t publish_bytes)
+{
+    enum { PACK_BYTES = 4096 };
+    return publish_bytes < PACK_BYTES ? publish_bytes : PACK_BYTES;
 }
 
 static int find_in_time(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found,
@@ -242,6 +251,7 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
                                              .control = found.control,
                                              .capacity = found.capacity,
                                              .head = head,
+                                             .pack_bytes = pack_bytes(found.publish_bytes),
                                              .segment = segment,
                                              .claim = claim,
                                              .entry = found.entry };

@@ -199,3 +199,79 @@ Test(takeover, of_a_consumer_is_told_once_the_ring_is_full_and_its_successor_goe
     REQUIRE_OK(ring_spsc_close_producer(&producer));
     REQUIRE_OK(ring_segment_close(&segment));
 }
+
+Test(takeover, the_flag_of_a_received_message_ends_with_the_doubt)
+{
+    struct ring_spsc_producer producer;
+    struct ring_spsc_consumer consumer;
+    struct ring_segment *segment = make_with_ten(&producer, 0);
+    unsigned char buffer[50];
+    let_one_die(4);
+    test_open_consumer(&consumer, segment);
+    for (uint64_t i = 0; i < 4; i++) {
+        test_recv(&consumer, 50, i);
+        REQUIRE_SAME(ring_spsc_last_flags(&consumer), RING_REDELIVERED);
+    }
+    for (uint64_t i = 4; i < 10; i++)
+        test_recv(&consumer, 50, i); /* flagged or not: they may have been seen */
+    for (uint64_t i = 10; i < 13; i++) {
+        test_send(&producer, 50, i);
+        test_recv(&consumer, 50, i);
+        REQUIRE_SAME(ring_spsc_last_flags(&consumer), 0);
+    }
+    test_send(&producer, 50, 13);
+    REQUIRE_SAME(ring_spsc_recv(&consumer, buffer, sizeof buffer, 0), 50);
+    REQUIRE_SAME(ring_spsc_last_flags(&consumer), 0);
+    REQUIRE_OK(ring_spsc_close_consumer(&consumer));
+    REQUIRE_OK(ring_spsc_close_producer(&producer));
+    REQUIRE_OK(ring_segment_close(&segment));
+}
+
+static int take_three_of_a_batch_and_die(void *argument)
+{
+    (void)argument;
+    struct ring_segment *segment = test_attach();
+    struct ring_spsc_consumer consumer;
+    test_open_consumer(&consumer, segment);
+    for (uint64_t i = 0; i < 3; i++) {
+        uint64_t number = 0;
+        REQUIRE_SAME(ring_spsc_recv(&consumer, &number, sizeof number, RING_NO_WAIT), 8);
+        REQUIRE_SAME(number, i);
+    }
+    kill(getpid(), SIGKILL);
+    return 1;
+}
+
+Test(takeover, with_publish_bytes_1_what_was_received_of_a_batch_does_not_come_again)
+{
+    struct ring_segment *segment = make(16384, 1);
+    struct ring_spsc_producer producer;
+    struct ring_spsc_consumer consumer;
+    uint64_t numbers[5] = { 0, 1, 2, 3, 4 }, number = 0;
+    test_open_producer(&producer, segment);
+    REQUIRE_SAME(ring_spsc_send_array(&producer, numbers, sizeof numbers[0], 5, RING_NO_WAIT), 5);
+    int status = test_wait_status(test_spawn(take_three_of_a_batch_and_die, NULL));
+    REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    test_open_consumer(&consumer, segment);
+    for (uint64_t i = 3; i < 5; i++) {
+        REQUIRE_SAME(ring_spsc_recv(&consumer, &number, sizeof number, RING_NO_WAIT), 8);
+        REQUIRE_SAME(number, i);
+    }
+    REQUIRE_OK(ring_spsc_close_consumer(&consumer));
+    REQUIRE_OK(ring_spsc_close_producer(&producer));
+    REQUIRE_OK(ring_segment_close(&segment));
+}
+
+Test(takeover, nothing_is_flagged_where_nobody_died_wherever_positions_begin)
+{
+    const uint64_t starts[] = { 0, 4096, UINT64_MAX - 2047, UINT64_MAX - 7, UINT64_C(1) << 63 };
+    for (size_t at = 0; at < sizeof starts / sizeof starts[0]; at++) {
+        struct test_pair pair;
+        test_pair_open(&pair, 4096, 0, starts[at]);
+        for (uint64_t i = 0; i < 5; i++)
+            test_send(&pair.producer, 50, i);
+        for (uint64_t i = 0; i < 5; i++)
+            expect(&pair.consumer, i, 0);
+        test_pair_close(&pair);
+    }
+}
