@@ -23,7 +23,11 @@
 #include <ring/error.h>
 
 enum {
-    RETRIES = 1 << 20,     /* lost claims in a row: never seen; a peer that writes rubbish */
+    RETRIES = 1 << 20, /* lost claims in a row: never seen; a peer that writes rubbish */
+    BACK_OFF = 24,     /* pauses, at the least: about a microsecond on x86 */
+    STREAM = 2,        /* a stream brings more messages than that per pause */
+    TRIAL_FIRST = 16,
+    TRIAL_LAST = 65536,
     SPIN = 1000,           /* looks before the first pause of a wait: some ten microseconds */
     FRUITLESS = 256,       /* looks without waiting from one search for the dead to the next */
     ALONE_AFTER = 4096,    /* shared claims from one question to the next whether we are alone */
@@ -207,6 +211,29 @@ static void consider_promotion(struct ring_mpmc_end *end)
     }
 }
 
+/* How many pauses to leave the ring alone, now that it was found empty (full); see back_off() in spsc.c for why. */
+static unsigned back_off(struct ring_mpmc_end *end)
+{
+    uint64_t taken = end->taken - end->emptied;
+    end->emptied = end->taken;
+    if (taken > 1) {
+        end->trial_after = TRIAL_FIRST;
+        end->lonely = 0;
+        if (taken >= (uint64_t)end->pauses * STREAM)
+            end->pauses = end->pauses * 2 < end->most_pauses ? end->pauses * 2 : end->most_pauses;
+        else
+            end->pauses = end->pauses / 2 > BACK_OFF ? end->pauses / 2 : BACK_OFF;
+        return end->pauses;
+    }
+    end->pauses = BACK_OFF;
+    if (++end->lonely < end->trial_after)
+        return 0;
+    end->lonely = 0;
+    if (end->trial_after < TRIAL_LAST)
+        end->trial_after *= 2;
+    return BACK_OFF;
+}
+
 /* One look: a number, or -EAGAIN and so on. */
 static int try_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
 {
@@ -327,7 +354,7 @@ static int try_without_waiting(struct ring_mpmc_end *end, struct ring_mpmc_ask *
     return -EAGAIN;
 }
 
-int ring_mpmc_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)
+static int claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)
 {
     bool busy;
     if (RING_UNLIKELY(end->fault))
@@ -337,9 +364,19 @@ int ring_mpmc_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_
         return code;
     if (timeout_ns == RING_NO_WAIT)
         return try_without_waiting(end, ask);
+    for (unsigned pauses = back_off(end); pauses; pauses--)
+        ring_cpu_relax();
     for (int i = 0; i < SPIN && code == -EAGAIN; i++) {
         ring_cpu_poll_gap();
         code = try_claim(end, ask);
     }
     return code != -EAGAIN ? code : wait_for_it(end, ask, timeout_ns);
+}
+
+int ring_mpmc_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)
+{
+    int code = claim(end, ask, timeout_ns);
+    if (RING_LIKELY(code > 0))
+        end->taken += (unsigned)code;
+    return code;
 }

@@ -108,9 +108,10 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_mpmc_end {
     unsigned char *data;
     uint64_t mask;
     uint64_t stride;
-    uint64_t next;      /* sole: position of the next claim */
-    uint64_t sole_mode; /* what the mode word says while this one claims alone; else something it never says */
-    size_t max_message;
+    uint64_t next;       /* sole: position of the next claim */
+    uint64_t sole_mode;  /* what the mode word says while this one claims alone; else something it never says */
+    size_t hot_limit;    /* the inline path takes messages shorter than this: 0 while it must not be taken */
+    size_t usual_length; /* consumer: of the last message; lets the core run ahead of the word's arrival */
     RING_ATOMIC(uint64_t) * mode;
     RING_ATOMIC(uint64_t) * intent;
     RING_ATOMIC(uint64_t) * counter;       /* tail of producers, head of consumers */
@@ -121,12 +122,19 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_mpmc_end {
     size_t reserved;     /* length of the reservation */
     uint32_t last_flags; /* of the message last received: 0 or RING_REDELIVERED */
     unsigned shift;
-    int fault;           /* 0, or the error every call repeats */
-    unsigned fruitless;  /* looks without waiting since the last search for the dead */
-    unsigned shared_ops; /* claims since it was last asked whether this one is alone */
-    unsigned not_alone;  /* how often it was not */
-    unsigned streak;     /* messages since the ring was last found empty */
-    bool search;         /* search for what the dead left, before all else */
+    int fault;            /* 0, or the error every call repeats */
+    unsigned fruitless;   /* looks without waiting since the last search for the dead */
+    unsigned shared_ops;  /* claims since it was last asked whether this one is alone */
+    unsigned not_alone;   /* how often it was not */
+    uint64_t fetch_ahead; /* slots that a producer asks for before it gets there */
+    uint64_t taken;       /* messages so far, */
+    uint64_t emptied;     /* and when the ring was last found empty (full) */
+    unsigned lonely;      /* how often in a row one message at most came between, since the last trial of backing off */
+    unsigned trial_after; /* the number of those after which backing off is tried */
+    unsigned pauses;      /* of the last back-off, */
+    unsigned most_pauses; /* and at most: a small ring would be full before */
+    size_t max_message;
+    bool search; /* search for what the dead left, before all else */
     bool consumer;
     unsigned seat;
     struct ring_claim *claim;
@@ -160,7 +168,7 @@ RING_PUBLIC int ring_mpmc_close_consumer(struct ring_mpmc_consumer *consumer);
 /* Copies a message into the ring. 0; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: full; -EMSGSIZE: longer than slot_bytes,
  * never fits; -EBUSY: a reservation is open (or see above); -EINVAL: NULL message of some length. The ring is unharmed
  * by any. */
-RING_PUBLIC int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *message, size_t length,
+RING_INLINE int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *message, size_t length,
                                int64_t timeout_ns);
 
 /* Gives room for a message of up to `length` bytes, to be filled in place and then committed or cancelled; meanwhile no
@@ -191,7 +199,7 @@ RING_PUBLIC ssize_t ring_mpmc_send_array(struct ring_mpmc_producer *producer, co
 /* Copies the next message out. Returns its length; -EAGAIN, -ETIMEDOUT, -EPIPE, -EOWNERDEAD: nothing there; -EMSGSIZE:
  * longer than `size`, it stays (come with a longer buffer); -EINVAL: NULL buffer of some size. While messages are
  * peeked, the first of them is the next one. */
-RING_PUBLIC ssize_t ring_mpmc_recv(struct ring_mpmc_consumer *consumer, void *buffer, size_t size, int64_t timeout_ns);
+RING_INLINE ssize_t ring_mpmc_recv(struct ring_mpmc_consumer *consumer, void *buffer, size_t size, int64_t timeout_ns);
 
 /* RING_REDELIVERED if the message last received, or peeked alone, may have been delivered before; else 0. */
 RING_INLINE uint32_t ring_mpmc_last_flags(const struct ring_mpmc_consumer *consumer)
@@ -261,6 +269,7 @@ RING_PUBLIC enum ring_peer ring_mpmc_producers_state(const struct ring_mpmc_cons
 
 RING_END_C
 
+#include <ring/mpmc_hot.h>  /* the hot path of a sole producer and a sole consumer */
 #include <ring/mpmc_type.h> /* RING_MPMC_TYPE: the same verbs for messages of one C type */
 
 #endif

@@ -97,6 +97,13 @@ RING_INLINE void ring_mpmc_finish(struct ring_mpmc_end *end)
     ring_mpmc_wake_others(end);
 }
 
+/* Lets the inline path work, or sends it to the slow one: after any call that may have changed what it depends on. */
+RING_INLINE void ring_mpmc_settle(struct ring_mpmc_end *end)
+{
+    bool usual = end->sole_mode != RING_MODE_NEVER && !end->held_count && !end->fault && !end->search;
+    end->hot_limit = usual ? end->max_message + 1 : 0;
+}
+
 /* ---- mpmc_setup.c ---- */
 
 /* Finds a ring and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */

@@ -294,6 +294,13 @@ static int take_seat(const struct ring_mpmc_view *view, const char *ring, bool c
     return code;
 }
 
+/* How long a consumer may leave a stream alone before the ring could be full: 15 us on x86 for the default ring. */
+static unsigned most_pauses(uint64_t slots)
+{
+    uint64_t pauses = slots / 20;
+    return pauses < 24 ? 24 : pauses > 400 ? 400 : (unsigned)pauses;
+}
+
 static void set_up(struct ring_mpmc_end *end, const struct ring_mpmc_view *view, bool consumer, unsigned seat,
                    struct ring_claim *claim)
 {
@@ -308,7 +315,11 @@ static void set_up(struct ring_mpmc_end *end, const struct ring_mpmc_view *view,
     end->counter = ring_mpmc_counter(view, consumer);
     end->intent = &view->seats[seat].intent;
     end->others_asleep = consumer ? &control->producers_asleep : &control->consumers_asleep;
-    end->search = true;
+    end->search = consumer;
+    end->trial_after = 1;
+    end->pauses = 1;
+    end->most_pauses = most_pauses(view->mask + 1);
+    end->fetch_ahead = RING_MPMC_FETCH_AHEAD / view->stride ? RING_MPMC_FETCH_AHEAD / view->stride : 1;
     end->consumer = consumer;
     end->seat = seat;
     end->claim = claim;
@@ -340,6 +351,7 @@ static int open_end(struct ring_mpmc_end *end, struct ring_segment *segment, con
     if (!code) {
         set_up(end, &view, consumer, seat, claim);
         ring_mpmc_promote(end);
+        ring_mpmc_settle(end);
         ring_segment_hold(segment);
     } else {
         ring_guard_close(&end->guarded);
@@ -394,6 +406,7 @@ static int close_end(struct ring_mpmc_end *end)
         leave(end);
     end->claim = NULL;
     ring_mpmc_fail(end, -EBADF);
+    ring_mpmc_settle(end);
     ring_guard_close(&end->guarded);
     ring_segment_drop(segment);
     return 0;

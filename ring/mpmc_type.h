@@ -10,6 +10,7 @@
 #define RING_MPMC_TYPE_H
 
 #include <ring/mpmc.h>
+#include <ring/mpmc_hot.h>
 
 #define RING_MPMC_TYPE(name, type)                                                                                     \
     RING_INLINE int name##_send(struct ring_mpmc_producer *producer, const type *message, int64_t timeout_ns)          \
@@ -19,7 +20,7 @@
     /* 1: received; -EMSGSIZE: the next message has another length, it stays; else as ring_mpmc_recv. */               \
     RING_INLINE int name##_recv(struct ring_mpmc_consumer *consumer, type *message, int64_t timeout_ns)                \
     {                                                                                                                  \
-        return (int)ring_mpmc_recv_array(consumer, message, sizeof(type), 1, timeout_ns);                              \
+        return ring_mpmc_recv_exactly(consumer, message, sizeof(type), timeout_ns);                                    \
     }                                                                                                                  \
     RING_INLINE ssize_t name##_send_array(struct ring_mpmc_producer *producer, const type *messages, size_t count,     \
                                           int64_t timeout_ns)                                                          \

@@ -11,6 +11,13 @@ static unsigned char *payload(const struct ring_mpmc_end *end, uint64_t position
     return (unsigned char *)(uintptr_t)ring_mpmc_slot(&end->view, position) + 8;
 }
 
+/* Ends a call that the guard let in. */
+static void leave(struct ring_mpmc_end *end)
+{
+    ring_mpmc_settle(end);
+    ring_guard_leave(&end->guarded);
+}
+
 /* ---- Producer ---- */
 
 /* 0, or why nothing may be sent. The guard is held. */
@@ -45,15 +52,22 @@ static int send_one(struct ring_mpmc_end *end, const void *message, size_t lengt
     return 0;
 }
 
-int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *message, size_t length, int64_t timeout_ns)
+int ring_mpmc_send_slowly(struct ring_mpmc_end *end, const void *message, size_t length, int64_t timeout_ns)
 {
-    struct ring_mpmc_end *end = &producer->end;
-    int code = ring_guard_enter(&end->guarded);
-    if (RING_UNLIKELY(code))
-        return code;
-    code = send_one(end, message, length, timeout_ns);
-    ring_guard_leave(&end->guarded);
+    int code = send_one(end, message, length, timeout_ns);
+    ring_mpmc_settle(end);
     return code;
+}
+
+int ring_mpmc_send_revoked(struct ring_mpmc_end *end, uint64_t position, const void *message, size_t length)
+{
+    bool counted = ring_mpmc_demote(end);
+    if (counted) {
+        put(end, position, message, length);
+        ring_mpmc_finish(end);
+    }
+    ring_mpmc_settle(end);
+    return counted ? 0 : 1;
 }
 
 int ring_mpmc_reserve(struct ring_mpmc_producer *producer, size_t length, void **message, int64_t timeout_ns)
@@ -74,7 +88,7 @@ int ring_mpmc_reserve(struct ring_mpmc_producer *producer, size_t length, void *
         *message = payload(end, ask.position);
         code = 0;
     }
-    ring_guard_leave(&end->guarded);
+    leave(end);
     return code;
 }
 
@@ -91,7 +105,7 @@ static int end_reservation(struct ring_mpmc_end *end, uint64_t word)
         end->held_count = 0;
         ring_mpmc_finish(end);
     }
-    ring_guard_leave(&end->guarded);
+    leave(end);
     return code;
 }
 
@@ -148,7 +162,7 @@ static ssize_t send_many(struct ring_mpmc_end *end, const struct ring_message *m
         if (code > 0)
             sent += (size_t)code;
     }
-    ring_guard_leave(&end->guarded);
+    leave(end);
     return sent || code > 0 ? (ssize_t)sent : code;
 }
 
@@ -204,13 +218,13 @@ static void release_held(struct ring_mpmc_end *end, unsigned count)
         ring_mpmc_wake_others(end);
 }
 
-static ssize_t recv_held(struct ring_mpmc_end *end, void *buffer, size_t size)
+static ssize_t recv_held(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact)
 {
     struct ring_message message = { NULL, 0, 0 };
     int code = show_held(end, 0, &message);
     if (code)
         return code;
-    if (message.length > size)
+    if (message.length > size || (exact && message.length != size))
         return -EMSGSIZE;
     if (message.length)
         ring_copy(buffer, message.data, message.length);
@@ -219,15 +233,15 @@ static ssize_t recv_held(struct ring_mpmc_end *end, void *buffer, size_t size)
     return (ssize_t)message.length;
 }
 
-static ssize_t recv_one(struct ring_mpmc_end *end, void *buffer, size_t size, int64_t timeout_ns)
+static ssize_t recv_one(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact, int64_t timeout_ns)
 {
     if (RING_UNLIKELY(!buffer && size))
         return -EINVAL;
     if (RING_UNLIKELY(end->fault))
         return end->fault;
     if (RING_UNLIKELY(end->held_count))
-        return recv_held(end, buffer, size);
-    struct ring_mpmc_ask ask = { .most = 1, .size = size };
+        return recv_held(end, buffer, size, exact);
+    struct ring_mpmc_ask ask = { .most = 1, .size = size, .exact = exact };
     int code = ring_mpmc_claim(end, &ask, timeout_ns);
     if (RING_UNLIKELY(code < 0))
         return code;
@@ -239,15 +253,26 @@ static ssize_t recv_one(struct ring_mpmc_end *end, void *buffer, size_t size, in
     return (ssize_t)ask.length;
 }
 
-ssize_t ring_mpmc_recv(struct ring_mpmc_consumer *consumer, void *buffer, size_t size, int64_t timeout_ns)
+ssize_t ring_mpmc_recv_slowly(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact, int64_t timeout_ns)
 {
-    struct ring_mpmc_end *end = &consumer->end;
-    int code = ring_guard_enter(&end->guarded);
-    if (RING_UNLIKELY(code))
-        return code;
-    ssize_t length = recv_one(end, buffer, size, timeout_ns);
-    ring_guard_leave(&end->guarded);
+    ssize_t length = recv_one(end, buffer, size, exact, timeout_ns);
+    ring_mpmc_settle(end);
     return length;
+}
+
+int ring_mpmc_recv_revoked(struct ring_mpmc_end *end, uint64_t position, void *buffer, size_t length)
+{
+    bool counted = ring_mpmc_demote(end);
+    if (counted) {
+        if (length)
+            ring_copy(buffer, payload(end, position), length);
+        ring_mpmc_free_slot(end, position, 0);
+        end->last_flags = 0;
+        end->taken++;
+        ring_mpmc_finish(end);
+    }
+    ring_mpmc_settle(end);
+    return counted ? 0 : 1;
 }
 
 /* Shows up to `count` messages: those held, or new ones. */
@@ -283,7 +308,7 @@ ssize_t ring_mpmc_peek_batch(struct ring_mpmc_consumer *consumer, struct ring_me
     if (code)
         return code;
     code = peek_some(end, messages, count, timeout_ns);
-    ring_guard_leave(&end->guarded);
+    leave(end);
     return code;
 }
 
@@ -305,7 +330,7 @@ int ring_mpmc_release(struct ring_mpmc_consumer *consumer, size_t count)
         code = -EINVAL;
     else if (count)
         release_held(end, (unsigned)count);
-    ring_guard_leave(&end->guarded);
+    leave(end);
     return code;
 }
 
@@ -314,11 +339,8 @@ static ssize_t recv_some(struct ring_mpmc_end *end, unsigned char *to, size_t le
 {
     unsigned most = count < RING_INTENT_MOST ? (unsigned)count : RING_INTENT_MOST;
     if (end->held_count) {
-        struct ring_message message = { NULL, 0, 0 };
-        int code = show_held(end, 0, &message);
-        if (code == 0 && message.length != length)
-            code = -EMSGSIZE;
-        return code ? code : recv_held(end, to, length) < 0 ? end->fault : 1;
+        ssize_t received = recv_held(end, to, length, true);
+        return received < 0 ? received : 1;
     }
     struct ring_mpmc_ask ask = { .most = most, .size = length, .exact = true };
     int claimed = ring_mpmc_claim(end, &ask, timeout_ns);
@@ -355,6 +377,6 @@ ssize_t ring_mpmc_recv_array(struct ring_mpmc_consumer *consumer, void *messages
         if (end->last_flags || was_held != (end->held_count != 0))
             break; /* a redelivered message comes alone; held ones are not mixed with new ones */
     }
-    ring_guard_leave(&end->guarded);
+    leave(end);
     return received ? (ssize_t)received : code;
 }
