@@ -1,7 +1,7 @@
 /* broadcast.h - level 6: one producer, any number of consumers that come and go, each sees every message.
  *
  * Messages of up to slot_bytes lie in slots of equal size; a message's position is its number, counted on for ever, so
- * losses are counted to the last one. broadcast.c tells the theory; docs/memory_ordering.md pairs the labels B0..B13;
+ * losses are counted to the last one. broadcast.c tells the theory; docs/memory_ordering.md pairs the labels B1..B15;
  * docs/broadcast.md is the guide.
  *
  * RING_BROADCAST_OVERWRITE: a send never waits. The ring keeps the last slots - 1 messages; a consumer that falls
