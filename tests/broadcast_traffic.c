@@ -8,7 +8,7 @@ enum { MOST = 200, CONSUMERS = 3 };
 
 struct traffic {
     enum ring_broadcast_policy policy;
-    uint64_t count;
+    RING_ATOMIC(uint64_t) count;
     int64_t lag_ns; /* naps of a consumer now and then, so that it falls behind */
     int verbs;      /* 0 recv, 1 peek and release, 2 batches */
     size_t most;    /* longest message */
@@ -108,7 +108,7 @@ static struct traffic *begin(enum ring_broadcast_policy policy, size_t slots, si
 {
     struct traffic *traffic = test_shared(sizeof *traffic);
     traffic->policy = policy;
-    traffic->count = test_rounds(count);
+    atomic_store(&traffic->count, test_rounds(count));
     traffic->verbs = verbs;
     traffic->most = most;
     struct ring_segment *segment = test_news(policy, slots, most, CONSUMERS, start);
