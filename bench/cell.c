@@ -18,6 +18,10 @@
 #include "region.h"
 
 #define CELL_PATIENCE_S 20 /* without a sign of life */
+/* In all, besides 20 times the time wanted, for one that does move: contestants that spin for each other can take
+ * milliseconds a message where sides share processors. One that has not moved for CELL_MOVING_S may hang: patience. */
+#define CELL_LONGEST_S 12
+#define CELL_MOVING_S  2
 
 static struct cell_shared *engine_shared;
 static sigset_t engine_waits_for;
@@ -166,9 +170,10 @@ static void cell_lose_patience(struct cell_watch *watch, const struct cell_share
     cell_give_up(watch, lost ? -EBADMSG : -ETIMEDOUT, why);
 }
 
-static void cell_wait(struct cell_watch *watch, struct cell_shared *shared, double patience)
+static void cell_wait(struct cell_watch *watch, struct cell_shared *shared, const struct cell *cell)
 {
-    uint64_t seen = 0, since = bench_clock_ns();
+    double patience = cell->patience > 0 ? cell->patience : CELL_PATIENCE_S;
+    uint64_t seen = 0, begin = bench_clock_ns(), since = begin;
     struct timespec nap = { patience < 4 ? 0 : 1, patience < 4 ? (long)(patience * 0.25e9) : 0 };
     while (watch->living) {
         int signal = sigtimedwait(&engine_waits_for, NULL, &nap);
@@ -184,6 +189,9 @@ static void cell_wait(struct cell_watch *watch, struct cell_shared *shared, doub
         } else if ((double)(now - since) > patience * 1e9) {
             cell_lose_patience(watch, shared, patience);
         }
+        if ((double)(now - begin) > (CELL_LONGEST_S + 20 * cell->seconds) * 1e9 &&
+            now - since < CELL_MOVING_S * UINT64_C(1000000000))
+            cell_give_up(watch, -ETIME, "too slow to be measured: killed");
     }
 }
 
@@ -281,7 +289,7 @@ static int cell_go(const struct cell *cell, struct cell_shared *shared, struct c
         watch.living++;
     }
     if (!refusal) {
-        cell_wait(&watch, shared, cell->patience > 0 ? cell->patience : CELL_PATIENCE_S);
+        cell_wait(&watch, shared, cell);
         refusal = cell_explain(cell, shared, result, watch.outcome);
     }
     if (cell->options.processes)

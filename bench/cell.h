@@ -95,8 +95,8 @@ static inline bool cell_is_crowded(const struct cell *cell)
     return cell_sides(cell) > cell->processor_count;
 }
 
-/* 0, -EINTR (a signal asks the engine to end: engine_signal()), -EBADMSG (a message was wrong), or another -errno with
- * result->why. The histogram, when not NULL, gets the round trips in ticks. */
+/* 0, -EINTR (a signal asks the engine to end: engine_signal()), -EBADMSG (a message was wrong or lost), -ETIME (too
+ * slow), or another -errno with result->why. The histogram, when not NULL, gets the round trips in ticks. */
 int cell_run(const struct cell *cell, struct cell_result *result, struct histogram *histogram);
 
 /* Blocks the signals that cell_run waits for, maps what it shares. Once, before anything else. 0 or -errno. */

@@ -309,7 +309,10 @@ static void options_command(struct argp *argp, struct options_state *reading, bo
         options->bytes[at] = usual[at];
     if (!options->byte_count)
         options->byte_count = compare ? 3 : 1;
-    if (options->latency && !options->throughput && options->sides[0].producers + options->sides[0].consumers > 2) {
+    bool many = false;
+    for (size_t at = 0; at < options->side_count; at++)
+        many |= options->sides[at].producers + options->sides[at].consumers > 2;
+    if (many && options->latency && !options->throughput) {
         fprintf(stderr, "ring-bench: latency is measured between one producer and one consumer\n");
         exit(2);
     }
