@@ -129,6 +129,12 @@ const struct row mpmc_rows[] = {
     { "mpmc recover", MPMC, .prepare = open_and_search, .first_prepare = open_and_recv, .first = recv_one,
       .first_flags = TAKES, .act = send_and_mend, .sizes = SMALL, .fillings = IN(FULL), .count = 1,
       .detail = "by a producer, after a consumer" },
+    { "mpmc recover", MPMC, .first_prepare = open_and_send, .first = send_one, .prepare = open_and_search,
+      .act = recv_and_mend, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .flags = TAKES,
+      .detail = "by a consumer that passes over" },
+    { "mpmc recover", MPMC, .first_prepare = open_and_send, .first = send_batch, .prepare = open_and_search,
+      .act = recv_and_mend, .sizes = SMALL, .fillings = IN(EMPTY), .count = 3, .flags = TAKES | SOLE,
+      .detail = "by a sole consumer that passes over" },
     { "mpmc recover", MPMC, .first_prepare = open_and_send, .first = send_one, .prepare = attach, .act = open_producer,
       .sizes = SMALL, .fillings = IN(HALF), .count = 1, .flags = IN_FLUX, .detail = "by a successor in the seat" },
 };

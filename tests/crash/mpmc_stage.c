@@ -103,6 +103,21 @@ static void build_ends(void)
         open_consumer();
 }
 
+/* A lap of messages that are gone: what lies in the slots is not zero, but words and payloads of old. */
+static void run_a_lap(void)
+{
+    unsigned char message[MOST];
+    open_producer();
+    open_consumer();
+    for (unsigned i = 0; i < SLOTS; i++) {
+        message_write(message, stage.size, NUMBERS + i);
+        WANT_SAME(ring_mpmc_send(&ends.producer, message, stage.size, RING_NO_WAIT), 0);
+        WANT_SAME(ring_mpmc_recv(&ends.consumer, message, MOST, RING_NO_WAIT), stage.size);
+    }
+    WANT_SAME(ring_mpmc_close_producer(&ends.producer), 0);
+    WANT_SAME(ring_mpmc_close_consumer(&ends.consumer), 0);
+}
+
 static void build(void)
 {
     struct ring_mpmc_options options = ring_mpmc_defaults();
@@ -110,8 +125,9 @@ static void build(void)
     options.slot_bytes = stage.size + 40;
     options.seats = SEATS;
     options.flags = flagged(NO_SOLE) ? RING_MPMC_NO_SOLE : 0;
-    options.start_position = choose_filling();
+    options.start_position = choose_filling() - SLOTS;
     WANT_SAME(ring_mpmc_create_with(stage.segment, "ring", &options), 0);
+    run_a_lap();
     build_ends();
     unsigned takers =
         flagged(TAKES) + ((stage.row->first_flags & TAKES) != 0) + ((stage.row->rival_flags & TAKES) != 0);

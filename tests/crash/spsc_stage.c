@@ -136,13 +136,31 @@ static unsigned limit_of_flags(void)
     return stage.dead_took + (flagged(TAKES) ? row->warm + row->count : 0) + window;
 }
 
+/* A lap of messages that are gone: what lies in the ring is not zero, but words and payloads of old. */
+static void run_a_lap(void)
+{
+    unsigned char message[56];
+    open_producer();
+    open_consumer();
+    for (unsigned i = 0; i < CAPACITY / 64; i++) {
+        message_write(message, sizeof message, NUMBERS + i);
+        WANT_SAME(ring_spsc_send(&ends.producer, message, sizeof message, RING_NO_WAIT), 0);
+        WANT_SAME(ring_spsc_recv(&ends.consumer, message, sizeof message, RING_NO_WAIT), sizeof message);
+    }
+    WANT_SAME(ring_spsc_close_producer(&ends.producer), 0);
+    WANT_SAME(ring_spsc_close_consumer(&ends.consumer), 0);
+}
+
 static void build(void)
 {
+    bool fresh = flagged(IN_FLUX) && !flagged(AFTER_CLOSE | AFTER_DEATH);
     struct ring_spsc_options options = ring_spsc_defaults();
     options.bytes = CAPACITY;
     options.publish_bytes = flagged(EACH) ? 1 : 0;
-    options.start_position = choose_filling();
+    options.start_position = choose_filling() - (fresh ? 0 : CAPACITY);
     WANT_SAME(ring_spsc_create_with(stage.segment, "ring", &options), 0);
+    if (!fresh)
+        run_a_lap();
     build_producer();
     build_consumer();
     stage.flag_limit = limit_of_flags();
