@@ -46,37 +46,51 @@ int ring_mpmc_fail(struct ring_mpmc_end *end, int fault)
 /* How many positions from `position` on are free for a producer. *first: the first word. */
 static unsigned count_free(const struct ring_mpmc_end *end, uint64_t position, unsigned most, uint64_t *first)
 {
+    struct ring_mpmc_row row = ring_mpmc_row(end);
     unsigned count = 0;
     for (; count < most; count++) {
         /* M1: acquire, pairs with M8: the consumer's reads of the slot come before our stores to it. */
-        uint64_t word = ring_atomic_load(ring_mpmc_slot(&end->view, position + count), memory_order_acquire);
+        uint64_t word = ring_atomic_load(ring_mpmc_word_in(&row, position + count), memory_order_acquire);
         if (count == 0)
             *first = word;
-        if (word != ring_mpmc_free_word(position + count, end->shift))
+        if (word != ring_mpmc_free_word(position + count, row.shift))
             break;
     }
+    if (count > 1) /* asks for the next batch's lines, while this one is being filled */
+        ring_mpmc_fetch(&row, position + count, count);
     return count;
 }
 
 /* How many messages from `position` on are there and welcome. -EMSGSIZE: the first is not welcome. */
 static int count_ready(const struct ring_mpmc_end *end, uint64_t position, struct ring_mpmc_ask *ask, uint64_t *first)
 {
-    unsigned count = 0;
-    for (; count < ask->most; count++) {
+    struct ring_mpmc_row row = ring_mpmc_row(end);
+    size_t max_message = end->max_message, size = ask->size;
+    struct ring_message *messages = ask->messages;
+    unsigned count = 0, most = ask->most;
+    bool exact = ask->exact;
+    for (; count < most; count++) {
         /* M7: acquire, pairs with M4: the message comes with it. */
-        RING_ATOMIC(uint64_t) *slot = ring_mpmc_slot(&end->view, position + count);
+        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position + count);
         uint64_t word = ring_atomic_load(slot, memory_order_acquire);
-        uint64_t length = word - (ring_mpmc_free_word(position + count, end->shift) | RING_SLOT_READY);
+        uint64_t length = word - (ring_mpmc_free_word(position + count, row.shift) | RING_SLOT_READY);
         if (count == 0)
             *first = word;
-        if (length > end->max_message)
+        if (length > max_message)
             break;
-        if (length > ask->size || (ask->exact && length != ask->size))
+        if (length > size || (exact && length != size))
             return count ? (int)count : -EMSGSIZE;
         if (count == 0)
             ask->length = length;
-        if (ask->messages)
-            ask->messages[count] = (struct ring_message){ (unsigned char *)(uintptr_t)slot + 8, (size_t)length, 0 };
+        if (messages)
+            messages[count] = (struct ring_message){ (unsigned char *)(uintptr_t)slot + 8, (size_t)length, 0 };
+    }
+    if (count > 1) {
+        /* If the next batch is there as well, its producer is done with its lines: ask for them. */
+        uint64_t last = position + 2 * count - 1;
+        uint64_t word = ring_atomic_load(ring_mpmc_word_in(&row, last), memory_order_relaxed); /* M7: a hint */
+        if (word - (ring_mpmc_free_word(last, row.shift) | RING_SLOT_READY) <= max_message)
+            ring_mpmc_fetch(&row, position + count, count);
     }
     return (int)count;
 }

@@ -51,6 +51,32 @@ RING_INLINE uint64_t ring_mpmc_later(uint64_t one, uint64_t other)
     return (int64_t)(one - other) > 0 ? one : other;
 }
 
+/* Where the slots are, in registers: loops that load with acquire would fetch it anew each time. */
+struct ring_mpmc_row {
+    unsigned char *data;
+    uint64_t mask;
+    uint64_t stride;
+    unsigned shift;
+};
+
+RING_INLINE struct ring_mpmc_row ring_mpmc_row(const struct ring_mpmc_end *end)
+{
+    return (struct ring_mpmc_row){ end->data, end->mask, end->stride, end->shift };
+}
+
+RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_word_in(const struct ring_mpmc_row *row, uint64_t position)
+{
+    return (RING_ATOMIC(uint64_t) *)(void *)(row->data + (position & row->mask) * row->stride);
+}
+
+/* Asks for the lines of slots that will be written soon. */
+RING_INLINE void ring_mpmc_fetch(const struct ring_mpmc_row *row, uint64_t position, unsigned count)
+{
+    unsigned pace = row->stride < RING_CACHE_LINE ? RING_CACHE_LINE / (unsigned)row->stride : 1;
+    for (unsigned i = 0; i < count; i += pace)
+        ring_prefetch_for_write(ring_mpmc_word_in(row, position + i));
+}
+
 /* ---- mpmc.c: claiming and waiting ---- */
 
 /* What a call wants, and what it got. */

@@ -39,6 +39,45 @@ static void put(struct ring_mpmc_end *end, uint64_t position, const void *messag
     ring_mpmc_fill(end, position, RING_SLOT_READY | length);
 }
 
+/* Copies a message of a batch; the usual lengths are known to the compiler. */
+RING_INLINE void copy_short(void *to, const void *from, size_t length)
+{
+    switch (length) {
+    case 8:
+        memcpy(to, from, 8);
+        break;
+    case 16:
+        memcpy(to, from, 16);
+        break;
+    default:
+        if (length)
+            ring_copy(to, from, length);
+    }
+}
+
+static void put_array(struct ring_mpmc_end *end, uint64_t position, const unsigned char *from, size_t length,
+                      unsigned count)
+{
+    struct ring_mpmc_row row = ring_mpmc_row(end);
+    for (unsigned i = 0; i < count; i++, position++, from += length) {
+        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position);
+        copy_short(slot + 1, from, length);
+        ring_atomic_store(slot, ring_mpmc_free_word(position, row.shift) | RING_SLOT_READY | length,
+                          memory_order_release); /* M4 */
+    }
+}
+
+static void get_array(struct ring_mpmc_end *end, uint64_t position, unsigned char *to, size_t length, unsigned count)
+{
+    struct ring_mpmc_row row = ring_mpmc_row(end);
+    for (unsigned i = 0; i < count; i++, position++, to += length) {
+        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position);
+        copy_short(to, slot + 1, length);
+        ring_atomic_store(slot, ring_mpmc_free_word(position, row.shift) + (UINT64_C(1) << RING_SLOT_LAP),
+                          memory_order_release); /* M8 */
+    }
+}
+
 static int send_one(struct ring_mpmc_end *end, const void *message, size_t length, int64_t timeout_ns)
 {
     struct ring_mpmc_ask ask = { .most = 1 };
@@ -140,9 +179,10 @@ static int send_some(struct ring_mpmc_end *end, const struct ring_message *messa
         return code;
     struct ring_mpmc_ask ask = { .most = good };
     int claimed = ring_mpmc_claim(end, &ask, timeout_ns);
-    for (int i = 0; i < claimed; i++)
-        put(end, ask.position + (unsigned)i, messages ? messages[i].data : array + (size_t)i * length,
-            messages ? messages[i].length : length);
+    if (claimed > 0 && !messages)
+        put_array(end, ask.position, array, length, (unsigned)claimed);
+    for (int i = 0; messages && i < claimed; i++)
+        put(end, ask.position + (unsigned)i, messages[i].data, messages[i].length);
     if (claimed > 0)
         ring_mpmc_finish(end);
     return claimed;
@@ -344,10 +384,11 @@ static ssize_t recv_some(struct ring_mpmc_end *end, unsigned char *to, size_t le
     }
     struct ring_mpmc_ask ask = { .most = most, .size = length, .exact = true };
     int claimed = ring_mpmc_claim(end, &ask, timeout_ns);
-    for (int i = 0; i < claimed; i++) {
-        if (length)
-            ring_copy(to + (size_t)i * length, payload(end, ask.position + (unsigned)i), length);
-        ring_mpmc_free_slot(end, ask.position + (unsigned)i, ask.flags);
+    if (claimed > 0 && !ask.flags)
+        get_array(end, ask.position, to, length, (unsigned)claimed);
+    if (claimed > 0 && ask.flags) {
+        copy_short(to, payload(end, ask.position), length);
+        ring_mpmc_free_slot(end, ask.position, ask.flags);
     }
     if (claimed > 0) {
         end->last_flags = ask.flags;
