@@ -2,7 +2,7 @@
  * are used again. docs/models.md tells what is modelled and how.
  *
  * Producers 0 and 1, consumers 0 and 1, SEATS seats: 4, everybody has one of his own; 3, producer 1 gets the seat of
- * somebody who died or closed. All but consumer 1 may be killed before any statement, at most DEATHS in all.
+ * somebody who died or closed. With ABANDONED a message was taken by one that died before. All but consumer 1 may be killed before any statement, at most DEATHS in all.
  */
 #ifndef DEATHS
 #define DEATHS 1
@@ -90,9 +90,7 @@ again:
         if
         :: slot[position % SLOTS] == FREE(position)
         :: else ->
-#ifndef MUTATE_INTENT_LEFT_WHEN_FULL
             intent[seat] = 0;
-#endif
             (slot[position % SLOTS] == FREE(position) || tail != position);
             goto again
         fi;
@@ -156,16 +154,6 @@ inline search(position) {
     s = 0;
     do
     :: s < SEATS ->
-#ifdef MUTATE_PROBE_BEFORE_INTENT
-        if
-        :: held[s] ->
-            if
-            :: intent[s] == position + 1 -> break
-            :: else -> s++
-            fi
-        :: else -> s++
-        fi
-#else
         if
         :: intent[s] == position + 1 ->
             if
@@ -176,7 +164,6 @@ inline search(position) {
             fi
         :: else -> s++
         fi
-#endif
     :: else -> break
     od
 }
@@ -342,6 +329,15 @@ init {
         seat_of[3] = 2;
         held[1] = true;
         held[2] = true;
+#ifdef ABANDONED /* a consumer in seat 3 took a message and died before all this begins */
+        slot[0] = READY(0);
+        payload[0] = 2;
+        published[2] = true;
+        undelivered = 1;
+        tail = 1;
+        head = 1;
+        intent[3] = 1;
+#endif
         k = 0
     };
     atomic {

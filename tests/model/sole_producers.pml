@@ -334,9 +334,7 @@ shared:
         if
         :: slot[position % SLOTS] == FREE(position)
         :: else ->
-#ifndef MUTATE_INTENT_LEFT_WHEN_FULL
             intent[seat] = 0;
-#endif
             (slot[position % SLOTS] == FREE(position) || tail != position);
             goto shared
         fi;
@@ -459,11 +457,6 @@ proctype Consumer() {
             s = 0;
             do
             :: s < SEATS ->
-#ifdef MUTATE_PROBE_BEFORE_INTENT
-                m = held[s];
-                if
-                :: m && intent[s] == head + 1 -> break
-#else
                 if
                 :: intent[s] == head + 1 ->
                     if
@@ -472,7 +465,6 @@ proctype Consumer() {
 #endif
                     :: else -> s++
                     fi
-#endif
                 :: else -> s++
                 fi
             :: else -> break
