@@ -341,8 +341,10 @@ static int open_end(struct ring_mpmc_end *end, struct ring_segment *segment, con
     int code = ring_segment_usable(segment);
     if (!code)
         code = find_in_time(segment, ring, &view, timeout_ns);
-    if (!code)
+    if (!code) {
+        ring_wait_register(); /* the first time it may take some 20 ms: not while others wait for the lock */
         code = ring_mpmc_lock(&view, LOCK_LIMIT_NS, &lock);
+    }
     if (code)
         return code;
     code = ring_guard_open(&end->guarded);
