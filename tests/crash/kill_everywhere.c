@@ -14,7 +14,7 @@ const struct program program = {
              "Lets a victim go through each public call, instruction by instruction, and ends it at each; survivors\n"
              "recover, nothing published may be lost or torn, and the ring must go on.\n"
              "  --only CALL   calls whose name contains CALL, e.g. 'spsc recv'\n"
-             "  --every N     SIGKILL a real victim at every Nth instruction (1: at each; takes long); else some 24\n"
+             "  --every N     SIGKILL a real victim at every Nth instruction (1: at each; takes long); else some 16\n"
              "                to 200 for each case. Each instruction is covered by its state in any case.\n"
              "  --list        the calls and their cases\n"
              "Takes a minute or two. Exit status: 0 all survived, 1 a failure, 2 wrong usage.\n",

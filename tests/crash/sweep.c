@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 enum {
-    KILLS_USUAL = 24,  /* real kills of a case, unless --every says otherwise */
+    KILLS_USUAL = 16,  /* real kills of a case, unless --every says otherwise */
     KILLS_FIRST = 200, /* of the first case of a row */
     PAUSES = 10,
     FURTHER_FEW = 1000,
