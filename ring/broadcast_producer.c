@@ -61,6 +61,18 @@ static void set_limit(struct ring_broadcast_producer *producer, uint64_t limit)
     ring_atomic_store(&producer->control->limit, limit, memory_order_seq_cst); /* B14: pairs with B15 */
 }
 
+/* Has a predecessor that died marked the slot that comes next? Then the message in it is gone, and whoever needed it
+ * had been asked; only a consumer that is just taking a seat may seem to want it. The limit must not fall behind the
+ * mark, or another joiner would be promised that message. */
+static bool is_marked(const struct ring_broadcast_producer *producer)
+{
+    uint64_t position = producer->position;
+    RING_ATOMIC(uint64_t) *slot = ring_broadcast_slot(producer->data, producer->mask, producer->stride, position);
+    /* B1 is ours or, by the lock of the role (L0), that of a predecessor. */
+    return ring_atomic_load(slot, memory_order_relaxed) ==
+           ring_broadcast_word(producer->mask, producer->lap_shift, position, RING_BROADCAST_WRITING);
+}
+
 /* 0: there is room now, and the next slot is marked; -EAGAIN; -EUCLEAN. */
 static int look_for_room(struct ring_broadcast_producer *producer, struct look *look)
 {
@@ -82,7 +94,7 @@ static int look_for_room(struct ring_broadcast_producer *producer, struct look *
             look->unreachable = true;
     }
     if (look->room < step) {
-        step = look->room;
+        step = look->room || !is_marked(producer) ? look->room : 1;
         set_limit(producer, position + step);
     }
     if (!step)

@@ -258,3 +258,35 @@ Test(death, after_a_close_what_is_left_comes_first_and_a_successor_goes_on)
     REQUIRE_OK(ring_broadcast_close_consumer(&receiver));
     test_end_news(segment);
 }
+
+static int tell_some_and_die(void *argument)
+{
+    (void)argument;
+    struct ring_segment *own = test_attach();
+    struct ring_broadcast_producer producer;
+    test_sender(&producer, own);
+    test_tell_many(&producer, MOST, 3 * SLOTS + 1); /* the slot behind is marked already */
+    kill(getpid(), SIGKILL);
+    return 1;
+}
+
+/* Found by tests/model/lossless.pml. */
+Test(death, what_the_dead_one_had_begun_to_overwrite_is_promised_to_nobody_though_another_is_just_taking_a_seat)
+{
+    begin(RING_BROADCAST_LOSSLESS);
+    REQUIRE_SAME(WTERMSIG(test_wait_status(test_spawn(tell_some_and_die, NULL))), SIGKILL);
+    test_join(&receiver, segment, RING_BROADCAST_NEWEST);
+    /* A seat taken, and not yet with the position of its new holder. */
+    ring_atomic_store(&receiver.seat->position, 0, memory_order_relaxed);
+    test_sender(&sender, segment);
+    int code = test_tell(&sender, MOST, RING_NO_WAIT);
+    REQUIRE(code == 0 || code == -EAGAIN);
+    struct ring_broadcast_consumer late;
+    test_join(&late, segment, RING_BROADCAST_OLDEST);
+    test_hear_many(&late, MOST, SLOTS / 2);
+    REQUIRE_SAME(ring_broadcast_lost_in_all(&late), 0);
+    REQUIRE_OK(ring_broadcast_close_consumer(&late));
+    REQUIRE_OK(ring_broadcast_close_consumer(&receiver));
+    REQUIRE_OK(ring_broadcast_close_producer(&sender));
+    test_end_news(segment);
+}
