@@ -38,9 +38,37 @@ struct list {
     unsigned lines;
 };
 
-static void list_segment(struct list *list, const struct ring_segment_info *info)
+struct kinds {
+    unsigned count[RING_KIND_BROADCAST + 1];
+};
+
+static struct kinds count_kinds(const struct ring_segment *segment, unsigned places)
 {
-    char name[300], bytes[32], page[32], owner[64], command[64], shown[302];
+    struct kinds kinds = { { 0 } };
+    for (unsigned at = 0; at < places; at++) {
+        struct ring_entry_info entry;
+        if (!ring_segment_entry(segment, at, &entry) && entry.kind <= RING_KIND_BROADCAST)
+            kinds.count[entry.kind]++;
+    }
+    return kinds;
+}
+
+/* "2 spsc, 1 mpmc" */
+static const char *kinds_text(const struct kinds *kinds, char *buffer, size_t size)
+{
+    size_t used = 0;
+    snprintf(buffer, size, "-");
+    for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_BROADCAST; kind++) {
+        if (kinds->count[kind] && used < size)
+            used += (size_t)snprintf(buffer + used, size - used, "%s%u %s", used ? ", " : "", kinds->count[kind],
+                                     kind_word(kind));
+    }
+    return buffer;
+}
+
+static void list_segment(struct list *list, const struct ring_segment_info *info, const struct kinds *kinds)
+{
+    char name[300], bytes[32], page[32], owner[64], command[64], shown[302], rings[80];
     printable(info->name, sizeof info->name, name, sizeof name);
     snprintf(shown, sizeof shown, "/%s", name);
     owner_name(info->owner, owner, sizeof owner);
@@ -50,6 +78,8 @@ static void list_segment(struct list *list, const struct ring_segment_info *info
         json_text(&list->json, "name", shown);
         json_number(&list->json, "bytes", info->bytes);
         json_number(&list->json, "rings", info->rings);
+        for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_BROADCAST; kind++)
+            json_number(&list->json, kind_word(kind), kinds->count[kind]);
         json_number(&list->json, "page_bytes", info->page_bytes);
         json_text(&list->json, "owner", owner);
         json_number(&list->json, "creator_pid", (uint64_t)info->creator_pid);
@@ -58,9 +88,10 @@ static void list_segment(struct list *list, const struct ring_segment_info *info
         return;
     }
     if (!list->lines++)
-        printf("%-24s %10s %6s %8s %-10s %s\n", "SEGMENT", "SIZE", "RINGS", "PAGES", "OWNER", "CREATOR");
-    printf("%-24s %10s %6u %8s %-10s %s (pid %d)\n", shown, human_bytes(info->bytes, bytes, sizeof bytes), info->rings,
-           human_bytes(info->page_bytes, page, sizeof page), owner, command, (int)info->creator_pid);
+        printf("%-24s %10s %-20s %8s %-10s %s\n", "SEGMENT", "SIZE", "RINGS", "PAGES", "OWNER", "CREATOR");
+    printf("%-24s %10s %-20s %8s %-10s %s (pid %d)\n", shown, human_bytes(info->bytes, bytes, sizeof bytes),
+           kinds_text(kinds, rings, sizeof rings), human_bytes(info->page_bytes, page, sizeof page), owner, command,
+           (int)info->creator_pid);
 }
 
 /* Looks at one file: cheaply, without asking for pages or locks. Rubbish and what vanished meanwhile is passed over. */
@@ -70,7 +101,7 @@ static void consider(struct list *list, int directory, const char *name)
     struct ring_segment *segment = NULL;
     struct ring_segment_options options = ring_segment_defaults();
     struct ring_segment_info info = { .struct_size = sizeof info };
-    options.flags = RING_ANY_OWNER;
+    options.flags = RING_ANY_OWNER | RING_READ_ONLY;
     if (strlen(name) > RING_SEGMENT_NAME_MAX || fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) ||
         !S_ISREG(status.st_mode) || status.st_size < (off_t)RING_SEGMENT_MIN_BYTES)
         return;
@@ -81,8 +112,10 @@ static void consider(struct list *list, int directory, const char *name)
     }
     if (error)
         return;
-    if (!ring_segment_info(segment, &info))
-        list_segment(list, &info);
+    if (!ring_segment_info(segment, &info)) {
+        const struct kinds kinds = count_kinds(segment, info.max_rings);
+        list_segment(list, &info, &kinds);
+    }
     ring_segment_close(&segment);
 }
 
@@ -141,48 +174,11 @@ int command_ls(int argc, char **argv)
 
 /* ---- info ---- */
 
-static const char *peer_word(enum ring_peer peer)
-{
-    switch (peer) {
-    case RING_PEER_NEVER:
-        return "never";
-    case RING_PEER_ALIVE:
-        return "alive";
-    case RING_PEER_CLOSED:
-        return "closed";
-    case RING_PEER_DEAD:
-        return "dead";
-    }
-    return "unknown";
-}
-
 static const char *node_word(int node, char *buffer, size_t size)
 {
     if (node >= 0)
         snprintf(buffer, size, "%d", node);
     return node >= 0 ? buffer : node == RING_NODE_MIXED ? "mixed" : "unknown";
-}
-
-static void print_side(const char *role, const struct ring_side *side)
-{
-    char command[64];
-    command_name(side->command, sizeof side->command, command, sizeof command);
-    printf("    %-9s %s", role, side->peer == RING_PEER_NEVER ? "nobody yet" : peer_word(side->peer));
-    if (side->peer != RING_PEER_NEVER)
-        printf(", pid %d (%s), holder number %" PRIu64, (int)side->pid, command, side->tenures);
-    printf("%s\n", side->asleep && side->peer == RING_PEER_ALIVE ? ", asleep" : "");
-}
-
-static void print_ring(const char *name, const struct ring_spsc_info *ring)
-{
-    char capacity[32], longest[32], behind[32];
-    printf("\n  ring %s (one producer, one consumer)\n", name);
-    printf("    %-9s %s, longest message %s\n", "capacity", human_bytes(ring->capacity, capacity, sizeof capacity),
-           human_bytes(ring->max_message, longest, sizeof longest));
-    printf("    %-9s %" PRIu64 " messages, %s behind (head %" PRIu64 ", tail %" PRIu64 ")\n", "waiting", ring->messages,
-           human_bytes(ring->tail - ring->head, behind, sizeof behind), ring->head, ring->tail);
-    print_side("producer", &ring->producer);
-    print_side("consumer", &ring->consumer);
 }
 
 static void print_refusal(const char *what, int error, const char *advice)
@@ -213,37 +209,6 @@ static void print_segment(const struct ring_segment_info *info)
     printf("  %-10s %s (pid %d), %s, layout %u\n", "created by",
            command_name(info->creator_command, sizeof info->creator_command, command, sizeof command),
            (int)info->creator_pid, when, info->version);
-}
-
-static void json_side(struct json *json, const char *role, const struct ring_side *side)
-{
-    char command[64];
-    json_open(json, role, '{');
-    json_text(json, "state", peer_word(side->peer));
-    json_number(json, "tenures", side->tenures);
-    if (side->peer != RING_PEER_NEVER) {
-        json_number(json, "pid", (uint64_t)side->pid);
-        json_text(json, "command", command_name(side->command, sizeof side->command, command, sizeof command));
-    }
-    json_word(json, "asleep", side->asleep ? "true" : "false");
-    json_close(json, '}');
-}
-
-static void json_ring(struct json *json, const char *name, const struct ring_spsc_info *ring)
-{
-    json_open(json, NULL, '{');
-    json_text(json, "name", name);
-    json_text(json, "kind", "spsc");
-    json_number(json, "capacity", ring->capacity);
-    json_number(json, "max_message", ring->max_message);
-    json_number(json, "publish_bytes", ring->publish_bytes);
-    json_number(json, "head", ring->head);
-    json_number(json, "tail", ring->tail);
-    json_number(json, "messages", ring->messages);
-    json_number(json, "bytes_behind", ring->tail - ring->head);
-    json_side(json, "producer", &ring->producer);
-    json_side(json, "consumer", &ring->consumer);
-    json_close(json, '}');
 }
 
 static void json_refusal(struct json *json, const char *key, int error)
@@ -296,22 +261,13 @@ static int show_rings(const struct look *look, struct json *json, struct ring_se
     int status = STATUS_DONE;
     for (unsigned at = 0; at < places; at++) {
         struct ring_entry_info entry;
-        struct ring_spsc_info ring = { .struct_size = sizeof ring };
-        char name[3 * RING_LAYOUT_NAME];
         int error = ring_segment_entry(segment, at, &entry);
         if (error == -ENOENT)
             continue;
-        if (!error && entry.kind == RING_KIND_SPSC)
-            error = ring_spsc_info(segment, entry.name, &ring);
-        if (error) {
+        if (!error)
+            error = show_ring(segment, &entry, look->as_json ? json : NULL);
+        if (error)
             status = complain_library(error, "ring number %u of %s cannot be shown", at, look->segment);
-            continue;
-        }
-        printable(entry.name, sizeof entry.name, name, sizeof name);
-        if (look->as_json)
-            json_ring(json, name, &ring);
-        else
-            print_ring(name, &ring);
     }
     return status;
 }
@@ -324,6 +280,10 @@ static int show(const struct look *look)
     struct ring_segment_info info = { .struct_size = sizeof info };
     options.flags = look->flags;
     int error = ring_segment_attach(&segment, look->segment, &options, RING_NO_WAIT);
+    if (error == -EACCES) { /* who may only read may look all the same */
+        options.flags |= RING_READ_ONLY;
+        error = ring_segment_attach(&segment, look->segment, &options, RING_NO_WAIT);
+    }
     if (error)
         return complain_library(error, "cannot look at segment %s", look->segment);
     error = ring_segment_info(segment, &info);
@@ -389,7 +349,7 @@ int command_info(int argc, char **argv)
         .args_doc = "SEGMENT",
         .doc =
             "Show a segment: what the machine grants to a process that attaches to it now (pages, locking, node), and "
-            "for each ring who holds it and how far behind its consumer is. Disturbs nobody.",
+            "for each ring who takes part in it, where, and how far behind. Disturbs nobody.",
     };
     struct look look = { .flags = RING_HUGE | RING_LOCK | RING_ANY_OWNER };
     if (argp_parse(&argp, argc, argv, 0, NULL, &look))

@@ -39,7 +39,10 @@ static error_t parse_create(int key, char *argument, struct argp_state *state)
 static int make_rings(const struct create *create, struct ring_segment *segment)
 {
     for (size_t at = 0; at < create->ring_count; at++) {
-        int error = ring_spsc_create(segment, create->rings[at], create->making.ring_bytes);
+        int error = making_ring(&create->making, segment, create->rings[at]);
+        if (error == -ENOSPC)
+            return complain_library(error, "cannot make ring '%s' in %s (use a larger --bytes, or leave it out)",
+                                    create->rings[at], create->segment);
         if (error)
             return complain_library(error, "cannot make ring '%s' in %s", create->rings[at], create->segment);
     }
@@ -95,7 +98,9 @@ int command_create(int argc, char **argv)
         .options = options,
         .parser = parse_create,
         .args_doc = "SEGMENT [RING...]",
-        .doc = "Make a shared-memory segment and named rings in it: all of them, or nothing.",
+        .doc =
+            "Make a shared-memory segment and named rings of one kind in it: all of them, or nothing. --add puts rings "
+            "of another kind in.",
         .children = children,
     };
     struct create create = { .making = making_defaults() };

@@ -1,177 +1,35 @@
-/* recv.c - ringctl recv: out of a ring to standard output or a file.
- *
- * Messages are written straight from the ring's memory and released when write(2) has taken them; what an interrupted
- * or refused write left over stays in the ring for the next consumer.
+/* recv.c - ringctl recv: out of a ring to standard output or a file; drain.c does the writing.
  *
  * The end is the producer's close (or death) once everything is out. A producer that had left before we came, with
  * nothing more to get, is no end: as at a FIFO, the next one is waited for. */
-#include "ringctl.h"
+#include "recv.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#define GROUP_BYTES    ((size_t)64 << 10) /* released together, so that the producer can refill meanwhile */
-#define GROUP_MESSAGES 512
+#define TRIES_EACH 100 /* looks for the ring, 10 ms apart, for each look for the segment */
 
-struct recv {
-    struct transfer transfer;
-    const char *file;
-    bool lines, drop;
-    uint64_t count; /* messages wanted, 0: all */
-    int output;
-    struct ring_segment *segment;
-    struct ring_spsc_consumer consumer;
-    uint64_t gone_tenure; /* the producer that had left before we came; 0: none */
-    uint64_t died_tenure; /* the producer whose death was told */
-    uint64_t redelivered;
-    bool reader_gone; /* nobody reads our standard output any more */
-    size_t batch;     /* messages to look at in one go */
-    struct ring_message messages[GROUP_MESSAGES];
-    struct iovec pieces[2 * GROUP_MESSAGES];
-};
-
-/* Writes all pieces. Bytes written; *error: 0, or why not all. Empty pieces cost nothing. */
-static size_t write_all(const struct recv *recv, struct iovec *piece, size_t count, int *error)
+/* Nothing came for as long as we would wait. */
+static int explain_empty(const struct recv *recv)
 {
-    size_t written = 0;
-    *error = 0;
-    while (count) {
-        if (!piece->iov_len) {
-            piece++;
-            count--;
-            continue;
-        }
-        if (transfer_signal) {
-            *error = -EINTR;
-            break;
-        }
-        ssize_t taken = writev(recv->output, piece, (int)count);
-        if (taken < 0 && errno == EAGAIN) { /* somebody left it non-blocking */
-            struct pollfd ready = { .fd = recv->output, .events = POLLOUT };
-            poll(&ready, 1, -1);
-        } else if (taken < 0 && errno != EINTR) {
-            *error = -errno;
-            break;
-        }
-        size_t rest = taken > 0 ? (size_t)taken : 0;
-        written += rest;
-        for (; count && rest >= piece->iov_len; piece++, count--)
-            rest -= piece->iov_len;
-        if (rest) {
-            piece->iov_base = (char *)piece->iov_base + rest;
-            piece->iov_len -= rest;
-        }
-    }
-    return written;
-}
-
-/* How many of the `shown` messages go out together. */
-static size_t choose_group(struct recv *recv, size_t shown)
-{
-    static char newline[] = "\n";
-    size_t bytes = 0, group = 0;
-    struct iovec *piece = recv->pieces;
-    while (group < shown && (group == 0 || bytes + recv->messages[group].length <= GROUP_BYTES)) {
-        const struct ring_message *message = &recv->messages[group++];
-        bool dropped = false;
-        if (message->flags & RING_REDELIVERED) {
-            recv->redelivered++;
-            dropped = recv->drop;
-        }
-        *piece++ = (struct iovec){ .iov_base = message->data, .iov_len = dropped ? 0 : message->length };
-        *piece++ = (struct iovec){ .iov_base = newline, .iov_len = recv->lines && !dropped };
-        bytes += message->length;
-    }
-    recv->batch = group < shown ? 2 * group : 2 * shown;
-    if (recv->batch > GROUP_MESSAGES)
-        recv->batch = GROUP_MESSAGES;
-    return group;
-}
-
-/* Writes and releases messages that were peeked. */
-static int pass_on(struct recv *recv, size_t shown)
-{
-    size_t lengths[GROUP_MESSAGES];
-    size_t group = choose_group(recv, shown), whole = 0;
-    uint64_t bytes = 0;
-    int error;
-    for (size_t at = 0; at < group; at++)
-        lengths[at] = recv->pieces[2 * at].iov_len + recv->pieces[2 * at + 1].iov_len;
-    size_t written = write_all(recv, recv->pieces, 2 * group, &error);
-    for (; whole < group && written >= lengths[whole]; whole++) {
-        written -= lengths[whole];
-        bytes += lengths[whole];
-    }
-    int refusal = whole ? ring_spsc_release(&recv->consumer, whole) : 0;
-    transfer_moved(&recv->transfer, whole, bytes);
-    if (error && error != -EINTR && error != -EPIPE)
-        complain("cannot write to %s: %s; what was not written is still in the ring", recv->file, strerror(-error));
-    if (error)
-        return error == -EINTR ? -EINTR : error == -EPIPE ? -ESHUTDOWN : -ECANCELED;
-    return refusal;
-}
-
-/* Has the reader of our pipe gone? Else we would find out at the next message only, which may never come. */
-static bool output_closed(const struct recv *recv)
-{
-    struct pollfd output = { .fd = recv->output };
-    return poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLNVAL));
-}
-
-/* The producer has gone: may another come? */
-static bool outlasts(struct recv *recv, int error)
-{
-    struct ring_spsc_info info = { .struct_size = sizeof info };
-    if (!recv->transfer.follow && (!recv->gone_tenure || recv->transfer.messages))
-        return false;
-    if (ring_spsc_info(recv->segment, recv->transfer.ring, &info))
-        return false;
-    if (!recv->transfer.follow) {
-        if (info.producer.tenures != recv->gone_tenure)
-            recv->gone_tenure = 0; /* the next one has come since we were told: look again, then its end is ours */
-        return true;
-    }
-    if (error == -EOWNERDEAD && recv->died_tenure != info.producer.tenures) {
-        recv->died_tenure = info.producer.tenures;
-        remark("the producer of ring '%s' died after %ju messages; waiting for the next", recv->transfer.ring,
-               (uintmax_t)recv->transfer.messages);
-    }
-    return true;
-}
-
-/* Nothing there: 0 to look again, else why it is over. */
-static int wait_for_message(struct recv *recv, int error)
-{
-    if (output_closed(recv))
-        return -ESHUTDOWN;
-    if (error == -ETIMEDOUT || error == -EAGAIN)
-        return transfer_idle(&recv->transfer);
-    if ((error == -EPIPE || error == -EOWNERDEAD) && outlasts(recv, error)) {
-        transfer_notice(&recv->transfer, "the last producer has gone; waiting for the next one to send");
-        return transfer_doze(&recv->transfer);
-    }
-    return error;
-}
-
-static int receive(struct recv *recv)
-{
-    recv->batch = 1;
-    while (!recv->count || recv->transfer.messages < recv->count) {
-        uint64_t wanted = recv->count ? recv->count - recv->transfer.messages : recv->batch;
-        size_t batch = wanted < recv->batch ? (size_t)wanted : recv->batch;
-        ssize_t shown = ring_spsc_peek_batch(&recv->consumer, recv->messages, batch, transfer_slice(&recv->transfer));
-        int error = shown > 0 ? pass_on(recv, (size_t)shown) : wait_for_message(recv, (int)shown);
-        if (!error && transfer_signal)
-            error = -EINTR;
-        if (error)
-            return error;
-    }
-    return 0;
+    const char *ring = recv->transfer.ring, *segment = recv->transfer.segment;
+    struct ring_mpmc_info mpmc = { .struct_size = sizeof mpmc };
+    struct side_state producers;
+    if (recv->kind == RING_KIND_MPMC && !ring_mpmc_info(recv->segment, ring, &mpmc) && mpmc.stuck && mpmc.stuck_pid)
+        return complain("no message in ring '%s' of %s within the time limit: the process with pid %d is in the middle "
+                        "of sending number %ju; 'kill -CONT %d' if it is stopped, or end it",
+                        ring, segment, (int)mpmc.stuck_pid, (uintmax_t)mpmc.head, (int)mpmc.stuck_pid);
+    if (!look_at_producers(recv->segment, ring, recv->kind, &producers) && producers.peer == RING_PEER_ALIVE)
+        return complain("no message in ring '%s' of %s within the time limit: its producer is alive but sends nothing; "
+                        "'ringctl info %s' tells its pid",
+                        ring, segment, segment);
+    return complain("no message in ring '%s' of %s within the time limit: its producer is not there; start 'ringctl "
+                    "send %s %s'",
+                    ring, segment, segment, ring);
 }
 
 static int explain(struct recv *recv, int error)
@@ -192,10 +50,7 @@ static int explain(struct recv *recv, int error)
                         "it still held is lost: start it again, --follow waits for that",
                         ring, segment, (uintmax_t)recv->transfer.messages);
     case -ETIMEDOUT:
-        return complain("no message in ring '%s' of %s within the time limit: its producer %s", ring, segment,
-                        ring_spsc_producer_state(&recv->consumer) == RING_PEER_ALIVE
-                            ? "is alive but sends nothing; 'ringctl info' tells its pid"
-                            : "is not there; start 'ringctl send'");
+        return explain_empty(recv);
     case -EUCLEAN:
         return complain("segment %s is damaged: some process wrote into it what no correct one does; remove it by "
                         "'ringctl rm %s' and start both sides again",
@@ -205,37 +60,63 @@ static int explain(struct recv *recv, int error)
     }
 }
 
-/* Takes the consumer's role, waiting for segment and ring. The segment may be removed and made anew meanwhile, so it is
- * attached again now and then. */
+/* Takes a consumer's role. -ENOENT: there is no such ring yet; STATUS_FAILED: that has been said. */
+static int try_ring(struct recv *recv, unsigned places)
+{
+    const char *ring = recv->transfer.ring, *segment = recv->transfer.segment;
+    struct side_state producers;
+    int error = find_kind(recv->segment, places, ring, &recv->kind);
+    if (error == -ENOENT)
+        return error;
+    if (!error && recv->kind != RING_KIND_BROADCAST && (recv->joining.observe || recv->from_given))
+        return complain(
+            "ring '%s' in %s is %s: --observe and --from are for broadcast rings; in others each message is "
+            "taken by one consumer",
+            ring, segment, kind_word(recv->kind));
+    if (!error && !look_at_producers(recv->segment, ring, recv->kind, &producers))
+        recv->producers = bygone_side(&producers);
+    if (!error)
+        error = receiver_open(&recv->receiver, recv->segment, ring, recv->kind, &recv->joining, RING_NO_WAIT);
+    if (error == -EACCES)
+        return complain_library(error,
+                                "cannot receive from ring '%s' of %s (--observe needs no write access, but a "
+                                "broadcast ring)",
+                                ring, segment);
+    return error ? complain_library(error, "cannot receive from ring '%s' of %s", ring, segment) : STATUS_DONE;
+}
+
+/* Waits for segment and ring. The segment may be removed and made anew meanwhile, so it is attached again now and
+ * then. */
 static int open_ring(struct recv *recv, const struct ring_segment_options *options)
 {
     struct transfer *transfer = &recv->transfer;
-    struct ring_spsc_info info = { .struct_size = sizeof info };
-    int error, stop = 0;
+    unsigned places = 0;
     for (unsigned tries = 0;; tries++) {
-        if (tries % 10 == 0) {
+        if (tries % TRIES_EACH == 0) {
             ring_segment_close(&recv->segment);
-            error = transfer_attach(transfer, options, &recv->segment);
+            int error = transfer_attach(transfer, options, &recv->segment);
             if (error == -EINTR)
                 return STATUS_FAILED;
+            if (error == -EACCES && !recv->joining.observe)
+                return complain_library(error,
+                                        "cannot attach to segment %s (--observe needs no write access, but a "
+                                        "broadcast ring)",
+                                        transfer->segment);
             if (error)
                 return complain_library(error, "cannot attach to segment %s", transfer->segment);
+            places = directory_places(recv->segment);
         }
-        if (!ring_spsc_info(recv->segment, transfer->ring, &info) &&
-            (info.producer.peer == RING_PEER_CLOSED || info.producer.peer == RING_PEER_DEAD))
-            recv->gone_tenure = info.producer.tenures;
-        error = ring_spsc_open_consumer(&recv->consumer, recv->segment, transfer->ring, transfer_slice(transfer));
-        if (error != -ETIMEDOUT && error != -ENOENT)
-            break;
-        stop = transfer_idle(transfer);
+        int status = try_ring(recv, places);
+        if (status != -ENOENT)
+            return status;
+        int stop = transfer_doze(transfer);
+        if (stop == -EINTR)
+            return STATUS_FAILED;
         if (stop)
-            break;
+            return complain("there is no ring '%s' in %s: start 'ringctl send', or make it by 'ringctl create --add'",
+                            transfer->ring, transfer->segment);
         transfer_notice(transfer, "waiting for that ring: start 'ringctl send', or make it by 'ringctl create --add'");
     }
-    if (stop == -EINTR)
-        return STATUS_FAILED;
-    return error ? complain_library(error, "cannot receive from ring '%s' of %s", transfer->ring, transfer->segment)
-                 : STATUS_DONE;
 }
 
 /* Opened early, so that a wrong name is told at once; emptied only when the ring is ours. */
@@ -269,8 +150,10 @@ static int receive_all(struct recv *recv, const struct ring_segment_options *opt
             ftruncate(recv->output, 0))
             status = complain("cannot empty %s: %s", recv->file, strerror(errno));
         else
-            status = explain(recv, receive(recv));
-        ring_spsc_close_consumer(&recv->consumer);
+            status = explain(recv, drain(recv));
+        if (recv->kind == RING_KIND_BROADCAST)
+            tell_losses(recv, true);
+        receiver_close(&recv->receiver);
         status = close_output(recv, status);
     }
     ring_segment_close(&recv->segment);
@@ -281,7 +164,7 @@ static int receive_all(struct recv *recv, const struct ring_segment_options *opt
     return recv->reader_gone ? transfer_broken_pipe(&recv->transfer) : status;
 }
 
-enum { KEY_REDELIVERED = 0x300, KEY_PROGRESS, KEY_NO_HUGE, KEY_NO_LOCK, KEY_ANY_OWNER };
+enum { KEY_REDELIVERED = 0x300, KEY_FROM, KEY_OBSERVE, KEY_PROGRESS, KEY_NO_HUGE, KEY_NO_LOCK, KEY_ANY_OWNER };
 
 struct arguments {
     struct recv *recv;
@@ -294,6 +177,20 @@ static bool parse_drop(const struct argp_state *state, const char *word)
     if (!drop && strcmp(word, "keep") != 0)
         argp_error(state, "--redelivered %s: wanted keep or drop", word);
     return drop;
+}
+
+static struct receiver_joining parse_from(const struct argp_state *state, const char *word, bool observe)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long position = strtoull(word, &end, 10);
+    if (strcmp(word, "oldest") == 0)
+        return (struct receiver_joining){ .join = RING_BROADCAST_OLDEST, .observe = observe };
+    if (strcmp(word, "newest") == 0)
+        return (struct receiver_joining){ .join = RING_BROADCAST_NEWEST, .observe = observe };
+    if (errno || end == word || *end || word[0] < '0' || word[0] > '9')
+        argp_error(state, "--from %s: wanted oldest, newest, or the number of a message", word);
+    return (struct receiver_joining){ .join = RING_BROADCAST_AT, .position = position, .observe = observe };
 }
 
 static error_t parse_recv(int key, char *argument, struct argp_state *state)
@@ -321,6 +218,14 @@ static error_t parse_recv(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_REDELIVERED:
         recv->drop = parse_drop(state, argument);
+        return 0;
+    case KEY_FROM:
+        recv->joining = parse_from(state, argument, recv->joining.observe);
+        recv->from_given = true;
+        return 0;
+    case KEY_OBSERVE:
+        recv->joining.observe = true;
+        arguments->options.flags |= RING_READ_ONLY;
         return 0;
     case KEY_NO_HUGE:
         arguments->options.flags &= ~(unsigned)RING_HUGE;
@@ -356,6 +261,10 @@ int command_recv(int argc, char **argv)
         { "timeout", 't', "SECONDS", 0, "Give up when nothing came for so long (default: wait for ever)", 2 },
         { "redelivered", KEY_REDELIVERED, "keep|drop", 0,
           "What to do with messages that a consumer before us, now dead, may have had already (default keep)", 2 },
+        { "from", KEY_FROM, "oldest|newest|N", 0,
+          "Broadcast: begin with the oldest message still there (default), the next one sent, or number N", 2 },
+        { "observe", KEY_OBSERVE, NULL, 0,
+          "Broadcast: only look on; needs no write access and no seat, but holds no producer back", 2 },
         { "any-owner", KEY_ANY_OWNER, NULL, 0, "Accept a segment of another user", 2 },
         { "no-huge", KEY_NO_HUGE, NULL, 0, "Do not ask for 2 MiB pages", 2 },
         { "no-lock", KEY_NO_LOCK, NULL, 0, "Do not lock the memory", 2 },
@@ -367,10 +276,13 @@ int command_recv(int argc, char **argv)
         .options = options,
         .parser = parse_recv,
         .args_doc = "SEGMENT RING [FILE]",
-        .doc = "Take messages out of a ring, to standard output or FILE, one behind the other. Waits for segment, ring "
-               "and producer to come. Ends when the producer has closed and everything is out; fails when it died.",
+        .doc = "Take messages out of a ring, to standard output or FILE, one behind the other; its kind is found out. "
+               "Waits for segment, ring and producer to come. Ends when the producer has closed and everything is out; "
+               "fails when it died.",
     };
-    static struct recv recv = { .transfer = { .verb = "received", .timeout_ns = -1 }, .file = "-" };
+    static struct recv recv = { .transfer = { .verb = "received", .timeout_ns = -1 },
+                                .joining = { .join = RING_BROADCAST_OLDEST },
+                                .file = "-" };
     struct arguments arguments = { .recv = &recv, .options = ring_segment_defaults() };
     if (argp_parse(&argp, argc, argv, 0, NULL, &arguments))
         return STATUS_USAGE;

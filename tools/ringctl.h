@@ -19,6 +19,7 @@ int command_ls(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_recv(int argc, char **argv);
+int command_recover(int argc, char **argv);
 int command_rm(int argc, char **argv);
 
 /* ---- options.c: arguments that several commands understand ---- */
@@ -28,16 +29,26 @@ size_t parse_size(const struct argp_state *state, const char *text, const char *
 uint64_t parse_count(const struct argp_state *state, const char *text, const char *option);
 int64_t parse_seconds(const struct argp_state *state, const char *text, const char *option);
 
-/* How to make a segment and its rings: --bytes, --ring-bytes, --mode, --node, --strict, --no-huge, --no-lock. */
+/* How to make a segment and its rings: --bytes, --mode, --node, --strict, --no-huge, --no-lock; --kind and its own. */
 struct making {
     struct ring_segment_options segment; /* bytes 0: as many as the rings need */
-    size_t ring_bytes;
+    unsigned kind;                       /* enum ring_layout_kind */
+    bool kind_given;
+    bool no_sole;      /* MPMC */
+    size_t ring_bytes; /* SPSC. Here and below 0: not given */
+    size_t slots;      /* MPMC and broadcast, as the next two */
+    size_t slot_bytes;
+    unsigned seats;
+    unsigned policy; /* broadcast: enum ring_broadcast_policy */
 };
 
 extern const struct argp making_argp; /* a child parser; its input is a struct making */
 struct making making_defaults(void);
 /* The options for a segment that is to hold `rings` rings. False: there is no such size, and that has been said. */
 bool making_options(const struct making *making, size_t rings, struct ring_segment_options *options);
+/* Makes one. As ring_spsc_create(). */
+int making_ring(const struct making *making, struct ring_segment *segment, const char *ring);
+const char *kind_word(unsigned kind); /* "spsc" */
 
 /* ---- text.c: for people and for programs ---- */
 
@@ -67,6 +78,11 @@ void json_close(struct json *json, char bracket);
 void json_number(struct json *json, const char *key, uint64_t value);
 void json_text(struct json *json, const char *key, const char *text);
 void json_word(struct json *json, const char *key, const char *word); /* true, false, null, or a number as text */
+
+/* ---- rings.c ---- */
+
+/* One ring, for people (json NULL) or as an object. 0 or -errno, with ring_error_detail(); then nothing was written. */
+int show_ring(struct ring_segment *segment, const struct ring_entry_info *entry, struct json *json);
 
 /* Ends standard output: STATUS_FAILED when something of it could not be written. */
 int finish_output(int status);

@@ -1,231 +1,33 @@
-/* send.c - ringctl send: standard input or a file into a ring.
- *
- * Three ways to cut the input into messages. A byte stream is read straight into reserved memory of the ring: one copy,
- * by the kernel. Lines and records pass through a buffer, so that many small ones go by one read(2) and one signal.
+/* send.c - ringctl send: standard input or a file into a ring; cut.c does the sending.
  *
  * The far side may come late, or be between two consumers: a consumer that was gone before we came is waited for. One
  * that leaves while we are here is taken as a pipe takes it: when the ring is full, it is over (--follow waits on). */
-#include "ringctl.h"
+#include "send.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK ((size_t)64 << 10) /* a pipe's worth; more leaves the caches without saving calls */
-#define BATCH 512
-
-struct send {
-    struct transfer transfer;
-    struct making making;
-    const char *file;
-    bool lines, no_create;
-    size_t record;
-    int input;
-    struct ring_segment *segment;
-    struct ring_spsc_producer producer;
-    uint64_t gone_tenure; /* the consumer that had left before we came; 0: none */
-    char *buffer;
-    size_t buffer_size;
-};
-
-/* Up to `size` bytes; 0 at the end; -EINTR: asked to stop. */
-static ssize_t read_some(const struct send *send, void *buffer, size_t size)
+/* Nobody took anything for as long as we would wait. */
+static int explain_full(const struct send *send)
 {
-    while (!transfer_signal) {
-        ssize_t got = read(send->input, buffer, size);
-        if (got >= 0)
-            return got;
-        if (errno == EAGAIN) { /* somebody left it non-blocking */
-            struct pollfd ready = { .fd = send->input, .events = POLLIN };
-            poll(&ready, 1, -1);
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return -EINTR;
-}
-
-/* The consumer that was there before us and has gone may be followed by another. */
-static bool outlasts(struct send *send)
-{
-    struct ring_spsc_info info = { .struct_size = sizeof info };
-    if (send->transfer.follow)
-        return true;
-    if (!send->gone_tenure || ring_spsc_info(send->segment, send->transfer.ring, &info))
-        return false;
-    if (info.consumer.tenures != send->gone_tenure)
-        send->gone_tenure = 0; /* the next one has come since we were told: look again, then its end is ours */
-    return true;
-}
-
-/* The ring did not take a message: 0 to try again, else why it is over. */
-static int wait_for_room(struct send *send, int error)
-{
-    if (error == -ETIMEDOUT || error == -EAGAIN)
-        return transfer_idle(&send->transfer);
-    if ((error == -EPIPE || error == -EOWNERDEAD) && outlasts(send))
-        return transfer_doze(&send->transfer);
-    return error;
-}
-
-static int send_stream(struct send *send)
-{
-    size_t chunk = send->producer.max_message < CHUNK ? send->producer.max_message : CHUNK;
-    for (;;) {
-        void *room;
-        int error = ring_spsc_reserve(&send->producer, chunk, &room, transfer_slice(&send->transfer));
-        if (error) {
-            error = wait_for_room(send, error);
-            if (error)
-                return error;
-            continue;
-        }
-        ssize_t got = read_some(send, room, chunk);
-        if (got <= 0) {
-            ring_spsc_cancel(&send->producer);
-            if (got && got != -EINTR)
-                complain("cannot read %s: %s", send->file, strerror((int)-got));
-            return got && got != -EINTR ? -ECANCELED : (int)got;
-        }
-        error = ring_spsc_commit(&send->producer, (size_t)got);
-        if (error)
-            return error;
-        transfer_moved(&send->transfer, 1, (uint64_t)got);
-    }
-}
-
-static int send_messages(struct send *send, const struct ring_message *messages, size_t count)
-{
-    size_t done = 0;
-    while (done < count) {
-        ssize_t sent =
-            ring_spsc_send_batch(&send->producer, messages + done, count - done, transfer_slice(&send->transfer));
-        if (sent < 0) {
-            int error = wait_for_room(send, (int)sent);
-            if (error)
-                return error;
-            continue;
-        }
-        uint64_t bytes = 0;
-        for (ssize_t at = 0; at < sent; at++)
-            bytes += messages[done + at].length;
-        done += (size_t)sent;
-        transfer_moved(&send->transfer, (uint64_t)sent, bytes);
-    }
-    return 0;
-}
-
-/* Sends the whole lines among the first `filled` bytes; *used: how many bytes they were. */
-static int send_whole_lines(struct send *send, size_t filled, size_t *used)
-{
-    struct ring_message messages[BATCH];
-    size_t count = 0;
-    char *newline;
-    *used = 0;
-    for (;;) {
-        newline = memchr(send->buffer + *used, '\n', filled - *used);
-        if (!newline || count == BATCH) {
-            int error = send_messages(send, messages, count);
-            if (error || !newline)
-                return error;
-            count = 0;
-        }
-        size_t length = (size_t)(newline - (send->buffer + *used));
-        if (length > send->producer.max_message) {
-            int error = send_messages(send, messages, count);
-            return error ? error : -EMSGSIZE;
-        }
-        messages[count++] = (struct ring_message){ .data = send->buffer + *used, .length = length };
-        *used += length + 1;
-    }
-}
-
-static int refuse_line(const struct send *send)
-{
-    complain("line %ju is longer than %zu bytes, the longest message of ring '%s'; the lines before it were sent. "
-             "Make a ring with a larger --ring-bytes, or send a byte stream (without --lines)",
-             (uintmax_t)send->transfer.messages + 1, send->producer.max_message, send->transfer.ring);
-    return -ECANCELED;
-}
-
-static int send_lines(struct send *send)
-{
-    size_t filled = 0, used;
-    for (;;) {
-        ssize_t got = read_some(send, send->buffer + filled, send->buffer_size - filled);
-        if (got < 0) {
-            if (got != -EINTR)
-                complain("cannot read %s: %s", send->file, strerror((int)-got));
-            return got == -EINTR ? -EINTR : -ECANCELED;
-        }
-        if (!got)
-            break;
-        filled += (size_t)got;
-        int error = send_whole_lines(send, filled, &used);
-        if (error)
-            return error == -EMSGSIZE ? refuse_line(send) : error;
-        filled -= used;
-        memmove(send->buffer, send->buffer + used, filled);
-        if (filled > send->producer.max_message)
-            return refuse_line(send);
-    }
-    const struct ring_message last = { .data = send->buffer, .length = filled };
-    return filled ? send_messages(send, &last, 1) : 0; /* a last line without newline is a line */
-}
-
-static int send_array(struct send *send, const char *records, size_t count)
-{
-    while (count) {
-        ssize_t sent =
-            ring_spsc_send_array(&send->producer, records, send->record, count, transfer_slice(&send->transfer));
-        if (sent < 0) {
-            int error = wait_for_room(send, (int)sent);
-            if (error)
-                return error;
-            continue;
-        }
-        records += (size_t)sent * send->record;
-        count -= (size_t)sent;
-        transfer_moved(&send->transfer, (uint64_t)sent, (uint64_t)sent * send->record);
-    }
-    return 0;
-}
-
-static int send_records(struct send *send)
-{
-    size_t filled = 0;
-    if (send->record > send->producer.max_message) {
-        complain("records of %zu bytes are longer than %zu, the longest message of ring '%s': make a ring with "
-                 "--ring-bytes %zu or more",
-                 send->record, send->producer.max_message, send->transfer.ring, send->record * 4);
-        return -ECANCELED;
-    }
-    for (;;) {
-        ssize_t got = read_some(send, send->buffer + filled, send->buffer_size - filled);
-        if (got < 0) {
-            if (got != -EINTR)
-                complain("cannot read %s: %s", send->file, strerror((int)-got));
-            return got == -EINTR ? -EINTR : -ECANCELED;
-        }
-        if (!got)
-            break;
-        filled += (size_t)got;
-        size_t whole = filled / send->record;
-        int error = send_array(send, send->buffer, whole);
-        if (error)
-            return error;
-        filled -= whole * send->record;
-        memmove(send->buffer, send->buffer + whole * send->record, filled);
-    }
-    if (!filled)
-        return 0;
-    remark("the last record has only %zu of %zu bytes; it is sent as it is", filled, send->record);
-    const struct ring_message last = { .data = send->buffer, .length = filled };
-    return send_messages(send, &last, 1);
+    const char *ring = send->transfer.ring, *segment = send->transfer.segment;
+    struct side_state consumers;
+    if (look_at_consumers(send->segment, ring, send->kind, &consumers))
+        return complain("no room in ring '%s' of %s within the time limit", ring, segment);
+    if (consumers.peer != RING_PEER_ALIVE)
+        return complain("no room in ring '%s' of %s within the time limit: its consumer is not there; start 'ringctl "
+                        "recv %s %s'",
+                        ring, segment, segment, ring);
+    if (send->kind == RING_KIND_BROADCAST && consumers.behind)
+        return complain("no room in ring '%s' of %s within the time limit: the consumer with pid %d is %ju messages "
+                        "behind and lives; 'kill -CONT %d' if it is stopped, or end it, or use --policy overwrite",
+                        ring, segment, (int)consumers.slowest, (uintmax_t)consumers.behind, (int)consumers.slowest);
+    return complain("no room in ring '%s' of %s within the time limit: its consumer is alive but takes nothing; "
+                    "'ringctl info %s' tells its pid",
+                    ring, segment, segment);
 }
 
 static int explain(const struct send *send, int error)
@@ -246,10 +48,7 @@ static int explain(const struct send *send, int error)
                         "gets what is in the ring; --follow waits for it",
                         ring, segment, segment, ring);
     case -ETIMEDOUT:
-        return complain("no room in ring '%s' of %s within the time limit: its consumer %s", ring, segment,
-                        ring_spsc_consumer_state(&send->producer) == RING_PEER_ALIVE
-                            ? "is alive but takes nothing; 'ringctl info' tells its pid"
-                            : "is not there; start 'ringctl recv'");
+        return explain_full(send);
     case -EUCLEAN:
         return complain("segment %s is damaged: some process wrote into it what no correct one does; remove it by "
                         "'ringctl rm %s' and start both sides again",
@@ -259,25 +58,37 @@ static int explain(const struct send *send, int error)
     }
 }
 
-static int run_transfer(struct send *send)
+/* Finds out what kind of ring it is, making it if need be. 0, -ENOENT (and nothing is to be made), ... */
+static int settle_kind(struct send *send)
 {
-    int error;
-    size_t longest = send->producer.max_message;
-    send->buffer_size = (longest > CHUNK ? longest : CHUNK) + CHUNK;
-    if (send->lines || send->record) {
-        send->buffer = malloc(send->buffer_size);
-        if (!send->buffer)
-            return complain("no memory for a buffer of %zu bytes", send->buffer_size);
-    }
-    if (send->lines)
-        error = send_lines(send);
-    else if (send->record)
-        error = send_records(send);
-    else
-        error = send_stream(send);
-    int status = explain(send, error);
-    free(send->buffer);
-    return status;
+    unsigned places = directory_places(send->segment);
+    int error = find_kind(send->segment, places, send->transfer.ring, &send->kind);
+    if (error != -ENOENT || send->no_create)
+        return error;
+    error = making_ring(&send->making, send->segment, send->transfer.ring);
+    if (error && error != -EEXIST)
+        return complain_library(error, "cannot make ring '%s' in %s", send->transfer.ring, send->transfer.segment);
+    return find_kind(send->segment, places, send->transfer.ring, &send->kind); /* somebody may have been faster */
+}
+
+/* Becomes the ring's producer; -EAGAIN: try again. */
+static int try_ring(struct send *send)
+{
+    struct transfer *transfer = &send->transfer;
+    struct side_state consumers;
+    int error = settle_kind(send);
+    if (error == -ENOENT)
+        return -EAGAIN;
+    if (error > 0)
+        return error;
+    if (!error && send->making.kind_given && send->making.kind != send->kind)
+        return complain("ring '%s' in %s is %s, not %s: leave out --kind, or use another name", transfer->ring,
+                        transfer->segment, kind_word(send->kind), kind_word(send->making.kind));
+    if (!error && !look_at_consumers(send->segment, transfer->ring, send->kind, &consumers))
+        send->consumers = bygone_side(&consumers);
+    if (!error)
+        error = sender_open(&send->sender, send->segment, transfer->ring, send->kind, RING_NO_WAIT);
+    return error ? complain_library(error, "cannot send into ring '%s' of %s", transfer->ring, transfer->segment) : 0;
 }
 
 /* Opens the ring, making segment and ring if need be. */
@@ -290,24 +101,19 @@ static int open_ring(struct send *send, const struct ring_segment_options *optio
         return STATUS_FAILED;
     if (error)
         return complain_library(error, "cannot open segment %s", transfer->segment);
-    error = send->no_create ? 0 : ring_spsc_create(send->segment, transfer->ring, send->making.ring_bytes);
-    if (error && error != -EEXIST)
-        return complain_library(error, "cannot make ring '%s' in %s", transfer->ring, transfer->segment);
-    struct ring_spsc_info info = { .struct_size = sizeof info };
     for (;;) {
-        if (!ring_spsc_info(send->segment, transfer->ring, &info) &&
-            (info.consumer.peer == RING_PEER_CLOSED || info.consumer.peer == RING_PEER_DEAD))
-            send->gone_tenure = info.consumer.tenures;
-        error = ring_spsc_open_producer(&send->producer, send->segment, transfer->ring, transfer_slice(transfer));
-        if (error != -ETIMEDOUT && error != -ENOENT)
-            break;
-        int stop = transfer_idle(transfer);
+        int status = try_ring(send);
+        if (status != -EAGAIN)
+            return status;
+        int stop = transfer_doze(transfer);
         if (stop == -EINTR)
             return STATUS_FAILED;
         if (stop)
-            break;
+            return complain("there is no ring '%s' in %s: make it by 'ringctl create --add %s %s', or leave out "
+                            "--no-create",
+                            transfer->ring, transfer->segment, transfer->segment, transfer->ring);
+        transfer_notice(transfer, "waiting for that ring: make it by 'ringctl create --add'");
     }
-    return error ? complain_library(error, "cannot send into ring '%s' of %s", transfer->ring, transfer->segment) : 0;
 }
 
 static int open_input(struct send *send)
@@ -340,8 +146,8 @@ static int send_all(struct send *send)
     if (!status)
         status = open_ring(send, &options);
     if (!status) {
-        status = run_transfer(send);
-        ring_spsc_close_producer(&send->producer);
+        status = explain(send, send_input(send));
+        sender_close(&send->sender);
     }
     if (send->segment)
         ring_segment_close(&send->segment);
