@@ -174,8 +174,10 @@ void soak_hear_news(struct soak_actor *self, struct soak_random *random)
         int64_t said = hear(&hearing, way == 2 ? soak_below(random, 2) : way, random);
         if (said < 0 && !soak_is_not_now(said))
             soak_fail("receiving says %lld", (long long)said);
-        if ((said == -EPIPE || said == -EOWNERDEAD) && finish)
+        if ((said == -EPIPE || said == -EOWNERDEAD) && finish) {
+            ring_atomic_store(&self->done, 1, memory_order_release);
             break;
+        }
         if (said == -EPIPE || said == -EOWNERDEAD)
             soak_nap(50000);
     }

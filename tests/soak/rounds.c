@@ -81,6 +81,8 @@ static void begin_round(struct storm *storm)
     ring_atomic_store(&soak_ledger->finish, 0, memory_order_relaxed);
     ring_atomic_store(&soak_ledger->duplicates, 0, memory_order_relaxed);
     ring_atomic_store(&soak_ledger->flagged, 0, memory_order_relaxed);
+    for (unsigned i = 0; i < SOAK_ACTORS; i++)
+        ring_atomic_store(&soak_ledger->actors[i].done, 0, memory_order_relaxed);
     for (unsigned i = 0; i < SOAK_ACTORS; i++) /* who sent what before is forgotten */
         for (int page = 0; page < 2; page++)
             soak_ledger->actors[i].streams[page].last = SOAK_NOBODY;
@@ -101,13 +103,28 @@ static unsigned alive(const struct storm *storm, enum soak_role role)
     return count;
 }
 
+/* How many consumers have not come to the end yet; those that died or left before are started again. */
+static unsigned let_consumers_finish(struct storm *storm)
+{
+    unsigned left = 0;
+    ring_atomic_store(&soak_ledger->finish, 1, memory_order_release);
+    for (unsigned i = 0; i < storm->actors; i++) {
+        struct held *held = &storm->held[i];
+        if (held->role != SOAK_CONSUMER)
+            continue;
+        if (!held->pid && !ring_atomic_load(&soak_ledger->actors[i].done, memory_order_acquire))
+            soak_start(storm, held);
+        left += held->pid != 0;
+    }
+    return left;
+}
+
 /* Producers leave, then the consumers when nothing is left. */
 static bool finish_round(struct storm *storm)
 {
     int64_t deadline = soak_now() + PATIENCE;
-    bool started = false;
     storm->storming = false;
-    for (;;) {
+    while (!soak_interrupted) {
         int64_t now = soak_now();
         soak_resume(storm, now);
         if (!soak_reap(storm))
@@ -115,25 +132,13 @@ static bool finish_round(struct storm *storm)
         for (unsigned i = 0; i < storm->actors; i++)
             if (storm->held[i].role != SOAK_CONSUMER)
                 ring_atomic_store(&soak_ledger->actors[i].leave, 1, memory_order_relaxed);
-        if (!alive(storm, SOAK_PRODUCER) && !alive(storm, SOAK_HELPER)) {
-            ring_atomic_store(&soak_ledger->finish, 1, memory_order_release);
-            for (unsigned i = 0; !started && i < storm->actors; i++)
-                if (storm->held[i].role == SOAK_CONSUMER && !storm->held[i].pid && !soak_start(storm, &storm->held[i]))
-                    return soak_say("fork failed");
-            started = true;
-            if (!alive(storm, SOAK_CONSUMER))
-                return true;
-        }
-        /* One that was asked to leave may have left messages; its place is filled once more. */
-        for (unsigned i = 0; i < storm->actors; i++)
-            if (storm->held[i].role == SOAK_CONSUMER)
-                ring_atomic_store(&soak_ledger->actors[i].leave, 0, memory_order_relaxed);
-        if (soak_interrupted)
+        if (!alive(storm, SOAK_PRODUCER) && !alive(storm, SOAK_HELPER) && !let_consumers_finish(storm))
             return true;
         if (now > deadline)
             return soak_say("stuck: 10 s after the storm not all have left");
         soak_nap(MILLISECOND / 4);
     }
+    return false;
 }
 
 /* Each stream has come to the end, and the messages of all producers are there. */
@@ -212,8 +217,6 @@ static bool storm_round(struct storm *storm, int64_t end)
         soak_nap(MILLISECOND / 4);
     }
     if (soak_interrupted || !finish_round(storm))
-        return false;
-    if (soak_interrupted)
         return false;
     bool good = storm->plan->kind == SOAK_BROADCAST ? settle_news(storm)
                                                     : soak_settle(storm->lives, storm->allowed, storm->sums);

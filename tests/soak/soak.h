@@ -73,6 +73,7 @@ struct soak_stream {
 struct soak_actor {
     RING_ALIGNED(RING_LINE_PAIR) RING_ATOMIC(uint32_t) state; /* enum soak_state */
     RING_ATOMIC(uint32_t) leave;                              /* 1: end in good order */
+    RING_ATOMIC(uint32_t) done;                               /* consumer: nothing was left, at the end of the round */
     RING_ATOMIC(uint64_t) progress;                           /* messages taken (lost ones count) */
     RING_ATOMIC(uint64_t) in_hand;    /* consumer: messages that its call may free before they are booked */
     RING_ATOMIC(uint32_t) stream_now; /* which of the two is valid: so a death leaves one of them */

@@ -235,8 +235,10 @@ void soak_consume(struct soak_actor *self, struct soak_random *random)
         int64_t said = peek ? look_at_many(&consuming, random) : receive_one(&consuming, random);
         if (said < 0 && !soak_is_not_now(said))
             soak_fail("receiving says %lld", (long long)said);
-        if ((said == -EPIPE || said == -EOWNERDEAD) && finish)
+        if ((said == -EPIPE || said == -EOWNERDEAD) && finish) {
+            ring_atomic_store(&self->done, 1, memory_order_release);
             break;
+        }
         if (said == -EPIPE || said == -EOWNERDEAD)
             soak_nap(50000);
         if (said > 0)
