@@ -1,4 +1,5 @@
-/* example.c - a word from one process to another. Run './example' in one terminal, './example hello' in another, in any order. */
+/* example.c - a word from one process to another. Run './example' in one terminal, './example hello' in another, in any
+ * order. */
 #include <ring/ring.h>
 
 #include <stdio.h>

@@ -1,0 +1,59 @@
+#!/bin/bash
+# examples.sh NAME EXAMPLE EXAMPLE_MPMC EXAMPLE_BROADCAST: the guides' programs do what they say. Speaks TAP. Their segments
+# begin with NAME instead of /example, so that two test runs do not meet.
+set -u
+name=$1 example=$2 mpmc=$3 broadcast=$4
+number=0
+failed=0
+said=$(mktemp)
+receiver=
+clean_up() {
+    [ -z "$receiver" ] || kill -9 "$receiver" 2>/dev/null
+    rm -f "$said" "$said.other" "/dev/shm$name" "/dev/shm$name"-*
+}
+trap clean_up EXIT
+
+# check SENTENCE COMMAND...: one line of TAP.
+check() {
+    number=$((number + 1))
+    if "${@:2}"; then
+        echo "ok $number - $1"
+    else
+        failed=$((failed + 1))
+        echo "not ok $number - $1"
+        sed 's/^/# /' "$said"
+    fi
+}
+
+# A receiver that comes first, or second.
+one_word() {
+    if [ "$1" = first ]; then
+        timeout 60 "$example" >"$said" &
+        receiver=$!
+        timeout 60 "$example" hello >"$said.other" || return 1
+    else
+        timeout 60 "$example" hello >"$said.other" || return 1
+        timeout 60 "$example" >"$said" &
+        receiver=$!
+    fi
+    wait "$receiver" && receiver= && [ "$(cat "$said")" = hello ]
+}
+
+every_job_once() {
+    timeout 60 "$mpmc" >"$said" 2>&1 || return 1
+    [ "$(sed -n 's/.*: job \([0-9]*\), done by [0-9]*$/\1/p' "$said" | sort -n | tr '\n' ' ')" = "0 1 2 3 4 5 6 7 8 9 10 11 " ]
+}
+
+# Received and lost make up all that was sent, for each of the three.
+every_loss_counted() {
+    timeout 60 "$broadcast" >"$said" 2>&1 || return 1
+    [ "$(awk '{ if ($2 + $4 == 1000) good[$1]++ } END { print good["consumer:"], good["observer:"] }' "$said")" = "2 1" ]
+}
+
+check "example: a receiver that came first gets the word" one_word first
+check "example: a receiver that came second gets the word" one_word second
+check "example_mpmc: every job is done, although a worker is killed" every_job_once
+check "example_broadcast: received and lost make up all that was sent" every_loss_counted
+check "the examples leave nothing behind" [ -z "$(ls /dev/shm | grep -F -- "${name#/}")" ]
+echo "1..$number"
+[ "$failed" = 0 ]
