@@ -6,10 +6,12 @@
  *   -EAGAIN      not now: empty or full, and the caller did not want to wait
  *   -ETIMEDOUT   the time limit passed
  *   -EMSGSIZE    never fits: longer than the ring's max_message, or than the buffer given to recv
- *   -EPIPE       nothing left, and the other side closed in good order
+ *   -EPIPE       nothing left (or no room), and the other side closed in good order
  *   -EOWNERDEAD  nothing left (or no room), and the other side died: proved, not guessed
+ *   -EOVERFLOW   broadcast: messages were overwritten before they were read; how many can be asked
  *   -EUCLEAN     the segment holds what no correct peer writes; this handle is poisoned and stays so
- *   -EBUSY       the role is held by a living process; or a reservation is still open
+ *   -EBUSY       the role is held by a living process; a reservation is still open; or the handle is inside another call
+ *   -EUSERS      all seats of the ring are held by living participants
  *   -EEXIST      the name is taken
  *   -ENOENT      no segment or no ring of that name
  *   -EINVAL      an argument out of its range
@@ -17,14 +19,14 @@
  *   -ENOSPC      no room: in /dev/shm, in the segment, or in its directory
  *   -ENOMEM      the kernel refused memory or locking it
  *   -EMFILE, -ENFILE  no descriptor is free
- *   -EACCES      this user may not open the segment
+ *   -EACCES      this user may not open the segment; or it is attached read-only
  *   -ELOOP       the name is a symbolic link
  *   -ECHILD      the handle was opened before fork, by the parent
  *   -EPERM       the file belongs to somebody else, or its mode lets others write
  *   -EPROTO      not a segment of this library
  *   -EPROTONOSUPPORT  a segment of another version, byte order, or with features unknown here
  *   -EBADF       the handle is closed, or was never opened
- *   -EOPNOTSUPP  this machine or this build cannot
+ *   -EOPNOTSUPP  this machine or this build cannot: no huge pages, no such node, no membarrier
  */
 #ifndef RING_ERROR_H
 #define RING_ERROR_H
