@@ -10,7 +10,7 @@
  *   -EOWNERDEAD  nothing left (or no room), and the other side died: proved, not guessed
  *   -EOVERFLOW   broadcast: messages were overwritten before they were read; how many can be asked
  *   -EUCLEAN     the segment holds what no correct peer writes; this handle is poisoned and stays so
- *   -EBUSY       the role is held by a living process; a reservation is still open; or the handle is inside another call
+ *   -EBUSY       the role is held by a living process; a reservation is open; or the handle is inside another call
  *   -EUSERS      all seats of the ring are held by living participants
  *   -EEXIST      the name is taken
  *   -ENOENT      no segment or no ring of that name
