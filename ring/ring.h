@@ -1,5 +1,5 @@
-/* ring.h - level 8: all of shmring. Start with segment.h (where rings live) and spsc.h (one producer, one consumer) or
- * mpmc.h (any number of each). */
+/* ring.h - level 8: all of shmring. Start with segment.h (where rings live), then spsc.h (one producer, one consumer),
+ * mpmc.h (any number of each, a message for one of them) or broadcast.h (one producer, a message for all consumers). */
 #ifndef RING_RING_H
 #define RING_RING_H
 
