@@ -385,9 +385,11 @@ RING_INLINE ssize_t ring_spsc_recv(struct ring_spsc_consumer *consumer, void *bu
     uint64_t length, stride;
     if (RING_UNLIKELY(!buffer && size))
         return -EINVAL;
-    if (RING_IS_CONSTANT(size) && RING_LIKELY(ring_spsc_take_exactly(consumer, buffer, size)))
-        return (ssize_t)size;
-    for (bool again = false; RING_UNLIKELY(!ring_spsc_look(consumer, &length, &stride)); again = true) {
+    for (bool again = false;; again = true) {
+        if (RING_IS_CONSTANT(size) && RING_LIKELY(ring_spsc_take_exactly(consumer, buffer, size)))
+            return (ssize_t)size;
+        if (RING_LIKELY(ring_spsc_look(consumer, &length, &stride)))
+            break;
         int found = again ? ring_spsc_poison(consumer) : ring_spsc_await(consumer, timeout_ns);
         if (found < 0)
             return found;
