@@ -31,24 +31,23 @@ int find_kind(const struct ring_segment *segment, unsigned places, const char *r
     return worst;
 }
 
+/* Not by ring_mpmc_info(), which looks at every slot: this is done again and again while waiting. */
 static int look_at_seats(struct ring_segment *segment, const char *ring, bool consumers, struct side_state *state)
 {
-    struct ring_mpmc_info info = { .struct_size = sizeof info };
-    bool died = false, closed = false;
-    int error = ring_mpmc_info(segment, ring, &info);
-    for (unsigned at = 0; !error && at < info.seats; at++) {
+    bool alive = false, died = false, closed = false;
+    int error = 0;
+    for (unsigned at = 0; !error && at < RING_SEATS_MAX; at++) {
         struct ring_mpmc_seat_info seat = { .struct_size = sizeof seat };
-        if (ring_mpmc_seat_info(segment, ring, at, &seat) || seat.consumer != consumers)
+        error = ring_mpmc_seat_info(segment, ring, at, &seat); /* -ENOENT: seats from here on were never used */
+        if (error || seat.consumer != consumers)
             continue;
         state->comings += seat.side.tenures;
+        alive |= seat.side.peer == RING_PEER_ALIVE;
         died |= seat.side.peer == RING_PEER_DEAD;
         closed |= seat.side.peer == RING_PEER_CLOSED;
     }
-    if (error)
-        return error;
-    bool alive = consumers ? info.consumers > 0 : info.producers > 0;
     state->peer = alive ? RING_PEER_ALIVE : died ? RING_PEER_DEAD : closed ? RING_PEER_CLOSED : RING_PEER_NEVER;
-    return 0;
+    return error == -ENOENT ? 0 : error;
 }
 
 static int look_at_listeners(struct ring_segment *segment, const char *ring, struct side_state *state)

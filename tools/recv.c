@@ -158,7 +158,8 @@ static int receive_all(struct recv *recv, const struct ring_segment_options *opt
     }
     ring_segment_close(&recv->segment);
     if (recv->redelivered)
-        remark("%ju messages may have been delivered before, to a consumer that died: %s", (uintmax_t)recv->redelivered,
+        remark("%ju messages may have been delivered before, to a consumer that %s: %s", (uintmax_t)recv->redelivered,
+               recv->kind == RING_KIND_MPMC ? "died or left" : "died",
                recv->drop ? "they were dropped" : "they were kept (--redelivered drop leaves them out)");
     status = transfer_end(&recv->transfer, status);
     return recv->reader_gone ? transfer_broken_pipe(&recv->transfer) : status;

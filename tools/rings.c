@@ -122,8 +122,10 @@ static void print_mpmc(struct ring_segment *segment, const char *ring, const cha
 {
     printf("\n  ring %s (any number of producers and consumers)\n", name);
     print_slots(info->slots, info->slot_bytes);
-    printf("    %-9s %" PRIu64 " messages (head %" PRIu64 ", tail %" PRIu64 "); %" PRIu64 " taken and not yet freed\n",
-           "waiting", info->messages, info->head, info->tail, info->held);
+    printf("    %-9s %" PRIu64 " messages (head %" PRIu64 ", tail %" PRIu64 "); %" PRIu64
+           " taken and not yet freed%s\n",
+           "waiting", info->messages, info->head, info->tail, info->held,
+           info->held && !info->consumers ? ": by consumers that are gone, so they come again" : "");
     printf("    %-9s producers %s, consumers %s\n", "claims", info->sole_producer ? "sole" : "shared",
            info->sole_consumer ? "sole" : "shared");
     printf("    %-9s %u in all; living: producers %u, consumers %u; dead: %u%s\n", "seats", info->seats,
