@@ -5,7 +5,7 @@
  * closing consumer had peeked are orphans: they may come again at any receiving, with the flag. */
 #include "mpmc.h"
 
-enum { CELLS = 1 << 17, MOST = 40, BATCH = 12, PARTIES = 2 };
+enum { CELLS = 1 << 17, MOST = 40, BATCH = 12, PARTIES = 2, STEPS = 20000 };
 
 enum state { UNUSED, CLAIMED, FILLED, CANCELLED, TAKEN, ORPHAN, FREED };
 
@@ -383,13 +383,13 @@ static void run(uint64_t slots, uint64_t start, unsigned flags, unsigned restles
     model.slots = slots;
     model.start = start;
     model.random.state = seed;
-    for (uint64_t count = 0; count < test_rounds(20000); count++) {
+    for (uint64_t count = 0; count < STEPS; count++) {
         step((unsigned)below(restlessness), (unsigned)below(PARTIES));
         if (count % 8 == 0)
             require_agreement();
     }
     drain();
-    REQUIRE(model.sent > test_rounds(20000) / 32);
+    REQUIRE(model.sent > STEPS / 32);
     REQUIRE(restlessness > 100 || model.again > 0);
     test_end_queue(model.segment);
 }
