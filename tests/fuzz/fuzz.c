@@ -1,0 +1,196 @@
+/* fuzz.c - see fuzz.h. */
+#include "fuzz.h"
+
+#include <ring/allocator.h>
+#include <ring/segment_private.h>
+
+#include <sanitizer/asan_interface.h>
+#include <unistd.h>
+
+struct ring_segment *fuzz_segment;
+unsigned char *fuzz_ring;
+size_t fuzz_ring_bytes;
+
+static unsigned char *pristine;
+static const uint8_t *script;
+static size_t left;
+static unsigned attacked;
+static uint64_t until; /* loads before the peer writes again */
+
+void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment))
+{
+    if (fuzz_segment)
+        return;
+    char name[64];
+    struct ring_segment_options options = ring_segment_defaults();
+    options.rings = 1;
+    options.flags = 0;
+    options.bytes = (size_t)ring_segment_arena(1) + footprint;
+    if (options.bytes < RING_SEGMENT_MIN_BYTES) {
+        fprintf(stderr, "the ring would not lie at the end of its segment\n");
+        abort();
+    }
+    snprintf(name, sizeof name, "shmring-fuzz-%d", (int)getpid());
+    FUZZ_DEMAND(ring_segment_create(&fuzz_segment, name, &options) == 0);
+    FUZZ_DEMAND(ring_segment_unlink(name) == 0); /* attached it stays; nothing is left behind, however this ends */
+    FUZZ_DEMAND(make(fuzz_segment) == 0);
+    struct ring_entry_info entry;
+    FUZZ_DEMAND(ring_segment_entry(fuzz_segment, 0, &entry) == 0);
+    fuzz_ring = fuzz_segment->memory.address + entry.offset;
+    fuzz_ring_bytes = entry.bytes;
+    FUZZ_DEMAND(entry.offset + entry.bytes == fuzz_segment->memory.bytes);
+    pristine = malloc(fuzz_ring_bytes);
+    memcpy(pristine, fuzz_ring, fuzz_ring_bytes);
+}
+
+/* ---- The script ---- */
+
+uint64_t fuzz_byte(void)
+{
+    if (!left)
+        return 0;
+    left--;
+    return *script++;
+}
+
+bool fuzz_more(void)
+{
+    return left != 0;
+}
+
+uint64_t fuzz_below(uint64_t bound)
+{
+    uint64_t value = fuzz_byte();
+    if (bound > 256)
+        value |= fuzz_byte() << 8;
+    return value % bound;
+}
+
+static void next_attack(void)
+{
+    uint64_t byte = left ? fuzz_byte() : 255;
+    until = byte < 200 ? byte % 64 : byte == 255 ? UINT64_MAX : (byte - 199) * 40;
+}
+
+void fuzz_begin(const uint8_t *data, size_t size)
+{
+    memcpy(fuzz_ring, pristine, fuzz_ring_bytes);
+    script = data;
+    left = size;
+    attacked = 0;
+    next_attack();
+}
+
+int64_t fuzz_limit(void)
+{
+    uint64_t byte = fuzz_byte();
+    return byte < 250 ? RING_NO_WAIT : (int64_t)(byte - 249) * 3000;
+}
+
+/* ---- The peer ---- */
+
+static uint64_t any_value(uint64_t now)
+{
+    uint64_t value = 0;
+    uint64_t way = fuzz_byte();
+    switch (way % 10) {
+    case 0:
+        return 0;
+    case 1:
+        return UINT64_MAX - way / 10;
+    case 2:
+        return (UINT64_C(1) << fuzz_below(64)) + way / 10 % 3 - 1;
+    case 3:
+        for (int i = 0; i < 8; i++)
+            value |= fuzz_byte() << 8 * i;
+        return value;
+    case 4:
+        return now + way / 10 + 1;
+    case 5:
+        return now - way / 10 - 1;
+    case 6:
+        return now ^ UINT64_C(1) << fuzz_below(64);
+    case 7: /* what stands elsewhere */
+        memcpy(&value, fuzz_ring + 8 * fuzz_below(fuzz_ring_bytes / 8), 8);
+        return value;
+    case 8: /* one of its own fields changed a little */
+        return now + ((fuzz_byte() + 1) << 8 * (way / 10 % 8));
+    default:
+        return way;
+    }
+}
+
+static void write_word(unsigned char *at, size_t size)
+{
+    uint64_t value = 0;
+    memcpy(&value, at, size);
+    value = any_value(value);
+    memcpy(at, &value, size);
+}
+
+void fuzz_scribble(void)
+{
+    uint64_t words = 1 + fuzz_byte() % 3;
+    uint64_t at = 8 * fuzz_below(fuzz_ring_bytes / 8);
+    for (; words && at + 8 <= fuzz_ring_bytes; words--, at += 8)
+        write_word(fuzz_ring + at, 8);
+}
+
+void fuzz_before_load(const volatile void *word, size_t size)
+{
+    unsigned char *at = (unsigned char *)(uintptr_t)word;
+    if (!(attacked & FUZZ_ROLE) || until == UINT64_MAX || !fuzz_ring || at < fuzz_ring ||
+        at >= fuzz_ring + fuzz_ring_bytes || size > 8)
+        return;
+    if (until--)
+        return;
+    write_word(at, size);
+    next_attack();
+}
+
+void fuzz_attack(unsigned role)
+{
+    attacked = role;
+}
+
+/* ---- What is demanded ---- */
+
+void fuzz_directory(bool needed)
+{
+    size_t before = (size_t)(fuzz_ring - fuzz_segment->memory.address);
+    if (needed)
+        __asan_unpoison_memory_region(fuzz_segment->memory.address, before);
+    else
+        __asan_poison_memory_region(fuzz_segment->memory.address, before);
+}
+
+void fuzz_read(const void *bytes, size_t length)
+{
+    static volatile unsigned sum;
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < length; i++)
+        sum += at[i];
+}
+
+void fuzz_within(const void *data, size_t length, size_t most)
+{
+    const unsigned char *at = data;
+    FUZZ_DEMAND(length <= most && (uintptr_t)at % 8 == 0);
+    FUZZ_DEMAND(at >= fuzz_ring + RING_LAYOUT_PAGE && at + length <= fuzz_ring + fuzz_ring_bytes);
+    fuzz_read(data, length);
+}
+
+void fuzz_judge(int64_t said, bool *poisoned)
+{
+    if (*poisoned)
+        FUZZ_DEMAND(said < 0);
+    *poisoned |= said == -EUCLEAN;
+    if (said >= 0)
+        return;
+    static const int known[] = { EAGAIN, ETIMEDOUT, EPIPE, EOWNERDEAD, EMSGSIZE, EBUSY, EINVAL, EUCLEAN, EOVERFLOW };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (said == -known[i])
+            return;
+    fprintf(stderr, "a call says %lld, which its header does not tell of\n", (long long)said);
+    abort();
+}

@@ -1,0 +1,71 @@
+/* fuzz.h - what the fuzz targets share: a ring, and a script of bytes that says what is called and what a hostile peer
+ * writes into the ring, between calls and within them.
+ *
+ * One process, one thread: so every finding can be repeated from its input. The ring lies at the end of its segment,
+ * with a guard page behind it; what lies before it is poisoned for AddressSanitizer while calls run. FUZZ_ROLE says
+ * whose calls are under attack: the hook works during those only.
+ */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include <ring/ring.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#define FUZZ_PRODUCER 1
+#define FUZZ_CONSUMER 2
+#ifndef FUZZ_ROLE
+#define FUZZ_ROLE 3 /* both */
+#endif
+
+#define FUZZ_DEMAND(condition)                                                                                         \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                    \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+extern struct ring_segment *fuzz_segment;
+extern unsigned char *fuzz_ring; /* its control page */
+extern size_t fuzz_ring_bytes;
+
+/* Once: a nameless segment with room for one ring of that footprint, made by `make`. */
+void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment));
+
+/* The ring as it was made, and a new script. */
+void fuzz_begin(const uint8_t *script, size_t size);
+
+/* From the script; 0 when it is used up. */
+uint64_t fuzz_byte(void);
+uint64_t fuzz_below(uint64_t bound);
+bool fuzz_more(void);
+
+/* The peer writes something somewhere into the ring. */
+void fuzz_scribble(void);
+
+/* Around the calls under attack: 0 outside. */
+void fuzz_attack(unsigned role);
+
+/* Around calls that read the directory: openings and info. */
+void fuzz_directory(bool needed);
+
+/* Reads every byte, so that the sanitizers see it. */
+void fuzz_read(const void *bytes, size_t length);
+
+/* A message lies within the ring, aligned. */
+void fuzz_within(const void *data, size_t length, size_t most);
+
+/* A call said something that its header tells of; `poisoned` keeps that it said -EUCLEAN once. */
+void fuzz_judge(int64_t said, bool *poisoned);
+
+int64_t fuzz_limit(void);
+
+#endif
