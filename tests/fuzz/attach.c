@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+const unsigned fuzz_role = FUZZ_ROLE;
+
 enum { ENTRIES = 4, PAGES = 18 };
 
 static char name[64], path[96];

@@ -93,28 +93,32 @@ static uint64_t any_value(uint64_t now)
 {
     uint64_t value = 0;
     uint64_t way = fuzz_byte();
-    switch (way % 10) {
+    switch (way % 12) {
     case 0:
         return 0;
     case 1:
-        return UINT64_MAX - way / 10;
+        return UINT64_MAX - way / 12;
     case 2:
-        return (UINT64_C(1) << fuzz_below(64)) + way / 10 % 3 - 1;
+        return (UINT64_C(1) << fuzz_below(64)) + way / 12 % 3 - 1;
     case 3:
         for (int i = 0; i < 8; i++)
             value |= fuzz_byte() << 8 * i;
         return value;
     case 4:
-        return now + way / 10 + 1;
+        return now + way / 12 + 1;
     case 5:
-        return now - way / 10 - 1;
+        return now - way / 12 - 1;
     case 6:
         return now ^ UINT64_C(1) << fuzz_below(64);
     case 7: /* what stands elsewhere */
         memcpy(&value, fuzz_ring + 8 * fuzz_below(fuzz_ring_bytes / 8), 8);
         return value;
     case 8: /* one of its own fields changed a little */
-        return now + ((fuzz_byte() + 1) << 8 * (way / 10 % 8));
+        return now + ((fuzz_byte() + 1) << 8 * (way / 12 % 8));
+    case 9: /* another length */
+        return (now & ~UINT64_C(0xfffff)) | (fuzz_byte() + way / 12) << fuzz_byte() % 13;
+    case 10:
+        return (now & ~(uint64_t)UINT32_MAX) | (fuzz_byte() + way / 12) << fuzz_byte() % 25;
     default:
         return way;
     }
@@ -139,7 +143,7 @@ void fuzz_scribble(void)
 void fuzz_before_load(const volatile void *word, size_t size)
 {
     unsigned char *at = (unsigned char *)(uintptr_t)word;
-    if (!(attacked & FUZZ_ROLE) || until == UINT64_MAX || !fuzz_ring || at < fuzz_ring ||
+    if (!(attacked & fuzz_role) || until == UINT64_MAX || !fuzz_ring || at < fuzz_ring ||
         at >= fuzz_ring + fuzz_ring_bytes || size > 8)
         return;
     if (until--)

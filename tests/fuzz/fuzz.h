@@ -33,6 +33,7 @@
         }                                                                                                              \
     } while (0)
 
+extern const unsigned fuzz_role; /* of this target: FUZZ_ROLE */
 extern struct ring_segment *fuzz_segment;
 extern unsigned char *fuzz_ring; /* its control page */
 extern size_t fuzz_ring_bytes;

@@ -1,6 +1,8 @@
 /* news.c - fuzz target: the producer, or a consumer and an observer, of a broadcast ring under attack. */
 #include "fuzz.h"
 
+const unsigned fuzz_role = FUZZ_ROLE;
+
 enum { MESSAGES = 10, MOST = 2040, SLOTS = 8, SEATS = 3 };
 
 static struct ring_broadcast_producer producer;

@@ -2,6 +2,8 @@
  */
 #include "fuzz.h"
 
+const unsigned fuzz_role = FUZZ_ROLE;
+
 #define JOIN(a, b, c)  JOIN_(a, b, c)
 #define JOIN_(a, b, c) a##b##c
 #define CALL(verb)     JOIN(ring_, FUZZ_KIND, verb)

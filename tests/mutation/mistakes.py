@@ -74,7 +74,7 @@ mistake("a reservation does not forbid other sends", "spsc.h",
         "    producer->limit = position; /* sends any other verb to make_room(), which refuses it */\n", "", "spsc_messages")
 mistake("lengths not checked when the ring is found", "spsc_setup.c",
         "        entry.bytes != footprint_of(capacity) || found->max_message != capacity / 4 ||",
-        "        found->max_message != capacity / 4 ||", "spsc_setup", "spsc_rubbish", "segment_directory")
+        "        found->max_message != capacity / 4 ||", "spsc_setup", "spsc_rubbish", "segment_directory", "fuzz:attach")
 
 # ---- Waiting ----
 
@@ -141,8 +141,9 @@ mistake("a slot filled without release", "mpmc_private.h",
         "                      memory_order_relaxed);\n", "thread:mpmc_traffic")
 mistake("a slot freed without release", "mpmc.c", "    ring_atomic_store(slot, next_lap, memory_order_release);\n",
         "    ring_atomic_store(slot, next_lap, memory_order_relaxed);\n", "thread:mpmc_traffic")
-mistake("length of an MPMC message not bounded", "mpmc.c", "        if (length > max_message)\n            break;\n",
-        "        if (length > UINT32_MAX)\n            break;\n", "mpmc_rubbish", "fuzz:mpmc-consumer")
+mistake("length of a peeked MPMC message not bounded when it is looked at again", "mpmc_verbs.c",
+        "    if (length > end->max_message)\n        return ring_mpmc_fail(end, -EUCLEAN);\n", "", "mpmc_rubbish",
+        "fuzz:mpmc-consumer")
 mistake("a reign ended without a barrier for the sole one", "mpmc_mode.c",
         "    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)\n        return -EOPNOTSUPP;\n    int code",
         "    int code", "soak:mpmc", "model:sole_producers:NO_MEMBARRIER")
