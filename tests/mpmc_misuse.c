@@ -9,13 +9,11 @@
 enum { MOST = 24, SLOTS = 8 };
 
 static struct test_queue queue;
-static RING_ATOMIC(uint64_t) begun;
 
 /* ---- Two threads ---- */
 
 static void *receive_one(void *argument)
 {
-    atomic_store(&begun, 1);
     *(int *)argument = test_get(&queue.consumer, 1, 7, TEST_LONG);
     return NULL;
 }
@@ -38,11 +36,9 @@ Test(misuse, a_handle_that_waits_in_one_thread_answers_ebusy_to_another_and_may_
         pthread_t thread;
         int result = 1;
         test_queue_open(&queue, (enum test_claims)claims, SLOTS, MOST, 0);
-        atomic_store(&begun, 0);
         REQUIRE_SAME(pthread_create(&thread, NULL, receive_one, &result), 0);
-        test_await(&begun, 1);
-        while (ring_mpmc_release(&queue.consumer, 0) != -EBUSY) /* it is inside now, and stays there */
-            test_nap(100000);
+        while (!ring_atomic_load(&queue.consumer.end.view.control->consumers_asleep, memory_order_relaxed))
+            test_nap(100000); /* it is inside when it sleeps, and stays there */
         for (int i = 0; i < 100; i++)
             require_busy_consumer();
         REQUIRE_SAME(test_put(&queue.producer, 1, 7, RING_NO_WAIT), 0);
