@@ -138,9 +138,9 @@ mistake("a slot filled without release", "mpmc_private.h",
         "    ring_atomic_store(ring_mpmc_slot(&end->view, position), ring_mpmc_free_word(position, end->shift) | word,\n"
         "                      memory_order_release);\n",
         "    ring_atomic_store(ring_mpmc_slot(&end->view, position), ring_mpmc_free_word(position, end->shift) | word,\n"
-        "                      memory_order_relaxed);\n", "thread:mpmc_traffic")
+        "                      memory_order_relaxed);\n", "thread:orders")
 mistake("a slot freed without release", "mpmc.c", "    ring_atomic_store(slot, next_lap, memory_order_release);\n",
-        "    ring_atomic_store(slot, next_lap, memory_order_relaxed);\n", "thread:mpmc_traffic")
+        "    ring_atomic_store(slot, next_lap, memory_order_relaxed);\n", "thread:orders")
 mistake("length of a peeked MPMC message not bounded when it is looked at again", "mpmc_verbs.c",
         "    if (length > end->max_message)\n        return ring_mpmc_fail(end, -EUCLEAN);\n", "", "mpmc_rubbish",
         "fuzz:mpmc-consumer")
@@ -163,7 +163,7 @@ mistake("a slot not marked before it is overwritten", "broadcast_hot.h",
         "broadcast_messages", "broadcast_traffic", "soak:broadcast")
 mistake("a broadcast message published without release", "broadcast_hot.h",
         "    ring_atomic_store(slot, word, memory_order_release); /* B3", "    ring_atomic_store(slot, word, memory_order_relaxed); /* B3",
-        "thread:broadcast_traffic", "model:overwrite:READY_RELAXED")
+        "thread:orders", "model:overwrite:READY_RELAXED")
 mistake("a loss counted one short", "broadcast.c", "    int code = lose(consumer, next - consumer->position);\n",
         "    int code = lose(consumer, next - consumer->position - 1);\n", "broadcast_messages", "soak:broadcast")
 mistake("a later lap taken for not yet there", "broadcast.c",
