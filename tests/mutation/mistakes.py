@@ -163,7 +163,7 @@ mistake("a slot not marked before it is overwritten", "broadcast_hot.h",
         "broadcast_messages", "broadcast_traffic", "soak:broadcast")
 mistake("a broadcast message published without release", "broadcast_hot.h",
         "    ring_atomic_store(slot, word, memory_order_release); /* B3", "    ring_atomic_store(slot, word, memory_order_relaxed); /* B3",
-        "thread:orders", "model:overwrite:READY_RELAXED")
+        "model:overwrite:READY_RELAXED")
 mistake("a loss counted one short", "broadcast.c", "    int code = lose(consumer, next - consumer->position);\n",
         "    int code = lose(consumer, next - consumer->position - 1);\n", "broadcast_messages", "soak:broadcast")
 mistake("a later lap taken for not yet there", "broadcast.c",
