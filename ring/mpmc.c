@@ -141,7 +141,8 @@ static int claim_alone(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
             count = judge(end, position, word, &again);
             skip = count == 1;
         }
-        if (count == -EUCLEAN && ring_atomic_load(end->mode, memory_order_acquire) != end->sole_mode) { /* M13 */
+        if ((count == -EUCLEAN || count == -EMSGSIZE) &&
+            ring_atomic_load(end->mode, memory_order_acquire) != end->sole_mode) { /* M13 */
             ring_mpmc_demote(end); /* somebody has come, and gone on from where we were */
             return 0;
         }
@@ -225,11 +226,19 @@ static void consider_promotion(struct ring_mpmc_end *end)
     }
 }
 
+/* Messages since the ring was last found empty (full). */
+static uint64_t since_emptied(struct ring_mpmc_end *end)
+{
+    uint64_t now = end->sole_mode != RING_MODE_NEVER ? end->next : end->taken; /* at a change of mode once wrong */
+    uint64_t since = now - end->emptied;
+    end->emptied = now;
+    return since;
+}
+
 /* How many pauses to leave the ring alone, now that it was found empty (full); see back_off() in spsc.c for why. */
 static unsigned back_off(struct ring_mpmc_end *end)
 {
-    uint64_t taken = end->taken - end->emptied;
-    end->emptied = end->taken;
+    uint64_t taken = since_emptied(end);
     if (taken > 1) {
         end->trial_after = TRIAL_FIRST;
         end->lonely = 0;
@@ -246,6 +255,19 @@ static unsigned back_off(struct ring_mpmc_end *end)
     if (end->trial_after < TRIAL_LAST)
         end->trial_after *= 2;
     return BACK_OFF;
+}
+
+/* Leaves the ring alone, unless a good part of it has come (become free) meanwhile. */
+static void pause_while_little(const struct ring_mpmc_end *end, unsigned pauses)
+{
+    enum { LOOK_EACH = 8 };
+    bool sole = end->sole_mode != RING_MODE_NEVER;
+    uint64_t far = end->next + (end->mask + 1) / 4;
+    for (unsigned i = 1; i <= pauses; i++) {
+        ring_cpu_relax();
+        if (sole && i % LOOK_EACH == 0 && ring_mpmc_is_clear(end, far))
+            break;
+    }
 }
 
 /* One look: a number, or -EAGAIN and so on. */
@@ -378,10 +400,13 @@ static int claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t t
         return code;
     if (timeout_ns == RING_NO_WAIT)
         return try_without_waiting(end, ask);
-    for (unsigned pauses = back_off(end); pauses; pauses--)
-        ring_cpu_relax();
+    pause_while_little(end, back_off(end));
     for (int i = 0; i < SPIN && code == -EAGAIN; i++) {
         ring_cpu_poll_gap();
+        /* The word is written when its message is freed, and what a consumer sends in answer waits for that: so its
+         * line is asked for to write. More often would take it from a producer that has just got it. */
+        if (end->consumer && end->sole_mode != RING_MODE_NEVER)
+            ring_prefetch_for_write(ring_mpmc_slot(&end->view, end->next));
         code = try_claim(end, ask);
     }
     return code != -EAGAIN ? code : wait_for_it(end, ask, timeout_ns);

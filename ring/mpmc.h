@@ -1,7 +1,7 @@
 /* mpmc.h - level 6: a ring for any number of producers and consumers, threads or processes, that survives the death of
  * any of them at any instruction. Messages up to the slot size, each with its length.
  *
- * docs/crash_protocol.md tells what a death leaves and who mends it; docs/memory_ordering.md pairs the labels M0..M19.
+ * docs/crash_protocol.md tells what a death leaves and who mends it; docs/memory_ordering.md pairs the labels M0..M22.
  *
  * Who may call what: a handle belongs to one thread at a time. Used by two at once, or by a signal handler within its
  * own call, it answers -EBUSY and nothing is harmed; in a child after fork -ECHILD; closed, -EBADF. Passing a handle to
@@ -126,9 +126,11 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_mpmc_end {
     unsigned fruitless;   /* looks without waiting since the last search for the dead */
     unsigned shared_ops;  /* claims since it was last asked whether this one is alone */
     unsigned not_alone;   /* how often it was not */
-    uint64_t fetch_ahead; /* slots that a producer asks for before it gets there */
-    uint64_t taken;       /* messages so far, */
-    uint64_t emptied;     /* and when the ring was last found empty (full) */
+    uint64_t fetch_ahead; /* slots that are asked for before their turn, */
+    uint64_t clear;       /* of positions up to here, as far as is known, */
+    uint64_t look_at;     /* and from this position on it is looked again */
+    uint64_t taken;       /* messages in shared mode so far */
+    uint64_t emptied;     /* `next` or `taken` when the ring was last found empty (full) */
     unsigned lonely;      /* how often in a row one message at most came between, since the last trial of backing off */
     unsigned trial_after; /* the number of those after which backing off is tried */
     unsigned pauses;      /* of the last back-off, */

@@ -9,10 +9,7 @@
 RING_BEGIN_C
 
 #ifndef RING_MPMC_FETCH_AHEAD
-#define RING_MPMC_FETCH_AHEAD 512 /* bytes: lines that a producer asks for before it gets there */
-#endif
-#ifndef RING_MPMC_LOOK_AHEAD
-#define RING_MPMC_LOOK_AHEAD 32 /* messages: how far a consumer looks whether they have come */
+#define RING_MPMC_FETCH_AHEAD 2048 /* bytes: lines that are asked for before their turn */
 #endif
 
 /* ---- The slow halves; not for callers. The guard is held. ---- */
@@ -39,6 +36,29 @@ RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_word_of(unsigned char *slot)
     return (RING_ATOMIC(uint64_t) *)(void *)slot;
 }
 
+/* Is the slot of that position this side's turn? A hint: relaxed, and nothing is taken by it. */
+RING_INLINE bool ring_mpmc_is_clear(const struct ring_mpmc_end *end, uint64_t position)
+{
+    uint64_t word = ring_atomic_load(ring_mpmc_word_of(ring_mpmc_slot_at(end, position)), memory_order_relaxed);
+    uint64_t ready = end->consumer ? RING_SLOT_READY : 0;
+    return (word & ~RING_SLOT_LENGTH) == ((position >> end->shift << RING_SLOT_LAP) | ready);
+}
+
+/* Asks for the line of a slot further on, for writing, both sides write it; but not where the other side is at work:
+ * now and then it is looked how far that is. */
+RING_INLINE void ring_mpmc_fetch_ahead(struct ring_mpmc_end *end, uint64_t position)
+{
+    uint64_t ahead = position + end->fetch_ahead;
+    if (RING_LIKELY((int64_t)(end->clear - ahead) >= 0)) {
+        ring_prefetch_for_write(ring_mpmc_slot_at(end, ahead));
+    } else if (RING_UNLIKELY((int64_t)(position - end->look_at) >= 0)) {
+        uint64_t far = ahead + 2 * end->fetch_ahead;
+        end->look_at = position + end->fetch_ahead;
+        if (ring_mpmc_is_clear(end, far))
+            end->clear = far;
+    }
+}
+
 RING_INLINE int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *message, size_t length,
                                int64_t timeout_ns)
 {
@@ -49,13 +69,15 @@ RING_INLINE int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *
     uint64_t position = end->next;
     uint64_t free_word = position >> end->shift << RING_SLOT_LAP;
     unsigned char *slot = ring_mpmc_slot_at(end, position);
+    ring_prefetch_for_write(
+        slot); /* before it is read: else its line changes hands twice, for reading and for writing */
     /* M1: as in mpmc.c. */
     if (RING_LIKELY(length < end->hot_limit && (message || !length)) &&
         RING_LIKELY(ring_atomic_load(ring_mpmc_word_of(slot), memory_order_acquire) == free_word)) {
         ring_atomic_store(end->intent, position << RING_INTENT_SHIFT | 1, memory_order_release); /* M2 */
         ring_compiler_barrier(); /* the processor's half is the newcomer's membarrier, M14 */
         if (RING_LIKELY(ring_atomic_load(end->mode, memory_order_relaxed) == end->sole_mode)) { /* M13 */
-            ring_prefetch_for_write(ring_mpmc_slot_at(end, position + end->fetch_ahead));
+            ring_mpmc_fetch_ahead(end, position);
             if (length)
                 ring_copy_in(slot + 8, message, length);
             ring_atomic_store(ring_mpmc_word_of(slot), free_word | RING_SLOT_READY | length,
@@ -105,7 +127,6 @@ RING_INLINE void ring_mpmc_taken(struct ring_mpmc_end *end, unsigned char *slot,
 {
     ring_atomic_store(ring_mpmc_word_of(slot), free_word + (UINT64_C(1) << RING_SLOT_LAP), memory_order_release);
     end->next = position + 1;
-    end->taken++;
     end->last_flags = 0;
     ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
     if (RING_UNLIKELY(ring_atomic_load(end->others_asleep, memory_order_relaxed) != 0)) /* M6 */
@@ -130,6 +151,7 @@ RING_INLINE ssize_t ring_mpmc_receive(struct ring_mpmc_consumer *consumer, void 
         ring_atomic_store(end->intent, position << RING_INTENT_SHIFT | 1, memory_order_release); /* M2 */
         ring_compiler_barrier(); /* the processor's half is the newcomer's membarrier, M14 */
         if (RING_LIKELY(ring_atomic_load(end->mode, memory_order_relaxed) == end->sole_mode)) { /* M13 */
+            ring_mpmc_fetch_ahead(end, position);
             if (length)
                 ring_copy(buffer, slot + 8, length);
             ring_mpmc_taken(end, slot, position, free_word);

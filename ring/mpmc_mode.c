@@ -131,6 +131,8 @@ int ring_mpmc_claimed(const struct ring_mpmc_view *view, bool consumers, uint64_
                 return 0;
             break;
         case RING_MODE_REVOKING:
+            if (view->segment->witness.read_only) /* it only wants to know */
+                return end_of_sole(view, consumers, mode, counter);
             code = finish_revoking(view, consumers, mode);
             break;
         default:
@@ -197,6 +199,7 @@ void ring_mpmc_promote(struct ring_mpmc_end *end)
     ring_atomic_store(reigns, reign, memory_order_relaxed);
     uint64_t sole = reign << RING_MODE_REIGN | (uint64_t)end->seat << RING_MODE_SHIFT | RING_MODE_SOLE;
     end->next = ring_atomic_load(end->counter, memory_order_acquire); /* M0 */
+    end->clear = end->look_at = end->next;
     if (swap(end->mode, mode, sole))
         end->sole_mode = sole;
 }

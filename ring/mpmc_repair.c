@@ -54,14 +54,24 @@ static bool is_living(const struct search *search, unsigned index)
     return ring_claim_is_held(&seat.segment->witness, seat.lock);
 }
 
-/* The rule. The word was read before. */
-static bool is_intended_by_the_living(const struct search *search, uint64_t position)
+/* The side that can have claimed what the word shows. */
+static uint32_t claimer_of(uint64_t word)
+{
+    return (word & RING_SLOT_STATE) == RING_SLOT_FREE ? RING_SIDE_PRODUCER : RING_SIDE_CONSUMER;
+}
+
+/* The rule. The word was read before. Only the side counts that can have claimed what the word shows: a sole producer's
+ * intent stays after its message was sent, and says nothing about who took that. */
+static bool is_intended_by_the_living(const struct search *search, uint64_t position, uint64_t word)
 {
     unsigned reached = ring_mpmc_reached(search->view);
     for (unsigned i = 0; i < reached; i++) {
         /* M11: acquire, pairs with M5: who does not intend it any more has done what it wanted to the word. */
         uint64_t intent = ring_atomic_load(&search->view->seats[i].intent, memory_order_acquire);
-        if (ring_mpmc_intends(intent, position) && is_living(search, i))
+        /* M16: after the intent: set while there was none, so this is the side of whoever intended, or he is gone. */
+        if (ring_mpmc_intends(intent, position) &&
+            ring_atomic_load(&search->view->seats[i].side, memory_order_relaxed) == claimer_of(word) &&
+            is_living(search, i))
             return true;
     }
     return false;
@@ -116,7 +126,7 @@ static int mend(struct search *search, uint64_t position)
         return code;
     if (!is_unfinished(search, position, word))
         return 0;
-    if (is_intended_by_the_living(search, position)) {
+    if (is_intended_by_the_living(search, position, word)) {
         search->repairs->pending++;
         return 0;
     }
@@ -136,11 +146,14 @@ static int mend(struct search *search, uint64_t position)
     }
 }
 
-static int mend_range(struct search *search, uint64_t from, uint64_t count)
+/* `side`: whose claims are looked for, or RING_SIDE_NONE: everybody's. */
+static int mend_range(struct search *search, uint64_t from, uint64_t count, uint32_t side)
 {
     for (uint64_t i = 0; i < count; i++) {
         /* M7: only to see whether a closer look is worth while. */
         uint64_t word = ring_atomic_load(ring_mpmc_slot(search->view, from + i), memory_order_relaxed);
+        if (side != RING_SIDE_NONE && side != claimer_of(word))
+            continue;
         int code = is_unfinished(search, from + i, word) ? mend(search, from + i) : 0;
         if (code)
             return code;
@@ -157,7 +170,8 @@ static int mend_by_intents(struct search *search)
         unsigned count = intent & RING_INTENT_MOST;
         if (count == 0)
             continue;
-        int code = mend_range(search, ring_mpmc_intent_position(intent, search->tail), count);
+        uint32_t side = ring_atomic_load(&search->view->seats[i].side, memory_order_relaxed); /* M16 */
+        int code = mend_range(search, ring_mpmc_intent_position(intent, search->tail), count, side);
         if (code)
             return code;
     }
@@ -166,7 +180,7 @@ static int mend_by_intents(struct search *search)
 
 static int mend_all(struct search *search)
 {
-    return mend_range(search, search->tail - search->view->mask - 1, search->view->mask + 1);
+    return mend_range(search, search->tail - search->view->mask - 1, search->view->mask + 1, RING_SIDE_NONE);
 }
 
 int ring_mpmc_repair(const struct ring_mpmc_view *view, struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, bool all,
@@ -207,7 +221,8 @@ int ring_mpmc_inherit(const struct ring_mpmc_view *view, unsigned seat)
     uint64_t intent = ring_atomic_load(&view->seats[seat].intent, memory_order_acquire); /* M11 */
     int code = read_bounds(&search);
     if (code == 0 && (intent & RING_INTENT_MOST)) {
-        code = mend_range(&search, ring_mpmc_intent_position(intent, search.tail), intent & RING_INTENT_MOST);
+        code = mend_range(&search, ring_mpmc_intent_position(intent, search.tail), intent & RING_INTENT_MOST,
+                          RING_SIDE_NONE);
         if (repairs.waiting || repairs.pending)
             atomic_fetch_add_explicit(&view->control->orphans, 1, memory_order_acq_rel); /* M21: before M5 */
         if (repairs.skipped)

@@ -301,6 +301,15 @@ static unsigned most_pauses(uint64_t slots)
     return pauses < 24 ? 24 : pauses > 400 ? 400 : (unsigned)pauses;
 }
 
+/* In slots; not so many that it would lead once round a small ring. */
+static uint64_t fetch_ahead(const struct ring_mpmc_view *view)
+{
+    uint64_t slots = RING_MPMC_FETCH_AHEAD / view->stride;
+    uint64_t most = (view->mask + 1) / 8;
+    slots = slots < most ? slots : most;
+    return slots ? slots : 1;
+}
+
 static void set_up(struct ring_mpmc_end *end, const struct ring_mpmc_view *view, bool consumer, unsigned seat,
                    struct ring_claim *claim)
 {
@@ -319,7 +328,7 @@ static void set_up(struct ring_mpmc_end *end, const struct ring_mpmc_view *view,
     end->trial_after = 1;
     end->pauses = 1;
     end->most_pauses = most_pauses(view->mask + 1);
-    end->fetch_ahead = RING_MPMC_FETCH_AHEAD / view->stride ? RING_MPMC_FETCH_AHEAD / view->stride : 1;
+    end->fetch_ahead = fetch_ahead(view);
     end->consumer = consumer;
     end->seat = seat;
     end->claim = claim;

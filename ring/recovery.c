@@ -30,6 +30,9 @@ int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *rep
     int code = ring_segment_usable(segment);
     if (code)
         return code;
+    if (segment->witness.read_only)
+        return ring_error(-EACCES, "%s is attached for reading only: nothing can be mended through this handle",
+                          segment->name);
     if (report && report->struct_size != sizeof *report)
         return ring_error(-EINVAL, "set report.struct_size to sizeof(struct ring_recovery) first");
     struct ring_recovery sum = { .struct_size = sizeof sum };

@@ -190,19 +190,12 @@ static void release(unsigned who, unsigned count)
             model.consumers[who].held * sizeof *model.consumers[who].positions);
 }
 
-/* One that was alone and does not know yet that it is not may say -EMSGSIZE of a message that another one has peeked:
- * ring/mpmc.c, claim_alone(), is to be mended, and then this goes. */
-static bool may_misjudge(int64_t code)
-{
-    return code == -EMSGSIZE && model.consumers[0].held + model.consumers[1].held > 0;
-}
-
 /* What must come of a fruitless try; `size` of the buffer. */
 static void require_nothing(int64_t code, size_t size)
 {
     REQUIRE(code == -EAGAIN || code == -EMSGSIZE || code == -EPIPE);
-    pass_over(code != -EMSGSIZE || (!model.orphans && !may_misjudge(code)));
-    if (may_misjudge(code) || (model.orphans && code == -EMSGSIZE)) /* of the orphan */
+    pass_over(code != -EMSGSIZE || !model.orphans);
+    if (model.orphans && code == -EMSGSIZE) /* of the orphan */
         return;
     struct cell *next = &model.cells[model.head];
     bool filled = model.head < model.tail && next->state == FILLED;

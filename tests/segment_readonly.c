@@ -100,6 +100,7 @@ Test(readonly, nothing_in_it_can_be_made_or_taken)
     struct ring_broadcast_producer sender;
     struct ring_broadcast_consumer receiver;
     REQUIRE_REFUSED(ring_spsc_create(reader, "other", 4096), EACCES);
+    REQUIRE_REFUSED(ring_segment_recover(reader, NULL), EACCES);
     REQUIRE_REFUSED(ring_broadcast_create(reader, "other", 16, 56, RING_BROADCAST_LOSSLESS), EACCES);
     REQUIRE_REFUSED(ring_spsc_open_producer(&producer, reader, "ring", 0), EACCES);
     REQUIRE_REFUSED(ring_spsc_open_consumer(&consumer, reader, "ring", 0), EACCES);
