@@ -43,21 +43,52 @@ int ring_mpmc_fail(struct ring_mpmc_end *end, int fault)
 
 /* ---- What is there to claim? ---- */
 
+/* For batches: asks for the lines of slots that will be written soon, where the other side is done with them. */
+static void fetch_ahead(const struct ring_mpmc_end *end, const struct ring_mpmc_row *row, uint64_t position,
+                        unsigned count)
+{
+    unsigned pace = row->stride < RING_CACHE_LINE ? RING_CACHE_LINE / (unsigned)row->stride : 1;
+    position += end->fetch_ahead;
+    if (count > 1 && ring_mpmc_is_clear(end, position + count - 1))
+        for (unsigned i = 0; i < count; i += pace)
+            ring_prefetch_for_write(ring_mpmc_word_in(row, position + i));
+}
+
 /* How many positions from `position` on are free for a producer. *first: the first word. */
 static unsigned count_free(const struct ring_mpmc_end *end, uint64_t position, unsigned most, uint64_t *first)
 {
     struct ring_mpmc_row row = ring_mpmc_row(end);
     unsigned count = 0;
-    for (; count < most; count++) {
-        /* M1: acquire, pairs with M8: the consumer's reads of the slot come before our stores to it. */
-        uint64_t word = ring_atomic_load(ring_mpmc_word_in(&row, position + count), memory_order_acquire);
-        if (count == 0)
-            *first = word;
-        if (word != ring_mpmc_free_word(position + count, row.shift))
-            break;
+    while (count < most) {
+        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position + count);
+        uint64_t free_word = ring_mpmc_free_word(position + count, row.shift);
+        unsigned end_of_row = count + ring_mpmc_in_a_row(&row, position + count, most - count);
+        for (; count < end_of_row; count++, slot = ring_mpmc_after(slot, row.stride)) {
+            /* M1: acquire, pairs with M8: the consumer's reads of the slot come before our stores to it. */
+            uint64_t word = ring_atomic_load(slot, memory_order_acquire);
+            if (count == 0)
+                *first = word;
+            if (word != free_word)
+                goto counted;
+        }
     }
-    if (count > 1) /* asks for the next batch's lines, while this one is being filled */
-        ring_mpmc_fetch(&row, position + count, count);
+counted:
+    fetch_ahead(end, &row, position, count);
+    return count;
+}
+
+/* The number of positions from `position` on whose message is there and has exactly that length. */
+static unsigned count_exactly(const struct ring_mpmc_row *row, uint64_t position, unsigned most, size_t length)
+{
+    unsigned count = 0;
+    while (count < most) {
+        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(row, position + count);
+        uint64_t ready = ring_mpmc_free_word(position + count, row->shift) | RING_SLOT_READY | length;
+        unsigned end_of_row = count + ring_mpmc_in_a_row(row, position + count, most - count);
+        for (; count < end_of_row; count++, slot = ring_mpmc_after(slot, row->stride))
+            if (ring_atomic_load(slot, memory_order_acquire) != ready) /* M7, as below */
+                return count;
+    }
     return count;
 }
 
@@ -69,6 +100,10 @@ static int count_ready(const struct ring_mpmc_end *end, uint64_t position, struc
     struct ring_message *messages = ask->messages;
     unsigned count = 0, most = ask->most;
     bool exact = ask->exact;
+    if (exact && most > 1 && size <= max_message) {
+        count = count_exactly(&row, position, most, size);
+        ask->length = size;
+    }
     for (; count < most; count++) {
         /* M7: acquire, pairs with M4: the message comes with it. */
         RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position + count);
@@ -85,13 +120,7 @@ static int count_ready(const struct ring_mpmc_end *end, uint64_t position, struc
         if (messages)
             messages[count] = (struct ring_message){ (unsigned char *)(uintptr_t)slot + 8, (size_t)length, 0 };
     }
-    if (count > 1) {
-        /* If the next batch is there as well, its producer is done with its lines: ask for them. */
-        uint64_t last = position + 2 * count - 1;
-        uint64_t word = ring_atomic_load(ring_mpmc_word_in(&row, last), memory_order_relaxed); /* M7: a hint */
-        if (word - (ring_mpmc_free_word(last, row.shift) | RING_SLOT_READY) <= max_message)
-            ring_mpmc_fetch(&row, position + count, count);
-    }
+    fetch_ahead(end, &row, position, count);
     return (int)count;
 }
 

@@ -9,7 +9,7 @@
 RING_BEGIN_C
 
 #ifndef RING_MPMC_FETCH_AHEAD
-#define RING_MPMC_FETCH_AHEAD 2048 /* bytes: lines that are asked for before their turn */
+#define RING_MPMC_FETCH_AHEAD 1024 /* bytes: lines that are asked for before their turn */
 #endif
 
 /* ---- The slow halves; not for callers. The guard is held. ---- */

@@ -69,12 +69,16 @@ RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_word_in(const struct ring_mpmc_row
     return (RING_ATOMIC(uint64_t) *)(void *)(row->data + (position & row->mask) * row->stride);
 }
 
-/* Asks for the lines of slots that will be written soon. */
-RING_INLINE void ring_mpmc_fetch(const struct ring_mpmc_row *row, uint64_t position, unsigned count)
+/* How many of `count` positions lie in a row, in one lap. */
+RING_INLINE unsigned ring_mpmc_in_a_row(const struct ring_mpmc_row *row, uint64_t position, unsigned count)
 {
-    unsigned pace = row->stride < RING_CACHE_LINE ? RING_CACHE_LINE / (unsigned)row->stride : 1;
-    for (unsigned i = 0; i < count; i += pace)
-        ring_prefetch_for_write(ring_mpmc_word_in(row, position + i));
+    uint64_t left = row->mask + 1 - (position & row->mask);
+    return left < count ? (unsigned)left : count;
+}
+
+RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_after(RING_ATOMIC(uint64_t) * slot, uint64_t stride)
+{
+    return (RING_ATOMIC(uint64_t) *)((uintptr_t)slot + stride);
 }
 
 /* ---- mpmc.c: claiming and waiting ---- */

@@ -39,19 +39,25 @@ static void put(struct ring_mpmc_end *end, uint64_t position, const void *messag
     ring_mpmc_fill(end, position, RING_SLOT_READY | length);
 }
 
-/* Copies a message of a batch; the usual lengths are known to the compiler. */
-RING_INLINE void copy_short(void *to, const void *from, size_t length)
+/* Fills slots that lie in a row, each with that word. */
+RING_INLINE void put_row(RING_ATOMIC(uint64_t) * slot, uint64_t stride, uint64_t word, const unsigned char *from,
+                         size_t length, unsigned count)
 {
-    switch (length) {
-    case 8:
-        memcpy(to, from, 8);
-        break;
-    case 16:
-        memcpy(to, from, 16);
-        break;
-    default:
+    for (unsigned i = 0; i < count; i++, from += length, slot = ring_mpmc_after(slot, stride)) {
         if (length)
-            ring_copy(to, from, length);
+            ring_copy(slot + 1, from, length);
+        ring_atomic_store(slot, word, memory_order_release); /* M4 */
+    }
+}
+
+/* Takes the messages of slots that lie in a row, and frees each with that word. */
+RING_INLINE void get_row(RING_ATOMIC(uint64_t) * slot, uint64_t stride, uint64_t word, unsigned char *to, size_t length,
+                         unsigned count)
+{
+    for (unsigned i = 0; i < count; i++, to += length, slot = ring_mpmc_after(slot, stride)) {
+        if (length)
+            ring_copy(to, slot + 1, length);
+        ring_atomic_store(slot, word, memory_order_release); /* M8 */
     }
 }
 
@@ -59,22 +65,38 @@ static void put_array(struct ring_mpmc_end *end, uint64_t position, const unsign
                       unsigned count)
 {
     struct ring_mpmc_row row = ring_mpmc_row(end);
-    for (unsigned i = 0; i < count; i++, position++, from += length) {
+    while (count) {
+        unsigned now = ring_mpmc_in_a_row(&row, position, count);
         RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position);
-        copy_short(slot + 1, from, length);
-        ring_atomic_store(slot, ring_mpmc_free_word(position, row.shift) | RING_SLOT_READY | length,
-                          memory_order_release); /* M4 */
+        uint64_t word = ring_mpmc_free_word(position, row.shift) | RING_SLOT_READY | length;
+        if (length == 8 && row.stride == 16)
+            put_row(slot, 16, word, from, 8, now);
+        else if (length == 8)
+            put_row(slot, row.stride, word, from, 8, now);
+        else
+            put_row(slot, row.stride, word, from, length, now);
+        position += now;
+        from += now * length;
+        count -= now;
     }
 }
 
 static void get_array(struct ring_mpmc_end *end, uint64_t position, unsigned char *to, size_t length, unsigned count)
 {
     struct ring_mpmc_row row = ring_mpmc_row(end);
-    for (unsigned i = 0; i < count; i++, position++, to += length) {
+    while (count) {
+        unsigned now = ring_mpmc_in_a_row(&row, position, count);
         RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position);
-        copy_short(to, slot + 1, length);
-        ring_atomic_store(slot, ring_mpmc_free_word(position, row.shift) + (UINT64_C(1) << RING_SLOT_LAP),
-                          memory_order_release); /* M8 */
+        uint64_t word = ring_mpmc_free_word(position, row.shift) + (UINT64_C(1) << RING_SLOT_LAP);
+        if (length == 8 && row.stride == 16)
+            get_row(slot, 16, word, to, 8, now);
+        else if (length == 8)
+            get_row(slot, row.stride, word, to, 8, now);
+        else
+            get_row(slot, row.stride, word, to, length, now);
+        position += now;
+        to += now * length;
+        count -= now;
     }
 }
 
@@ -387,7 +409,8 @@ static ssize_t recv_some(struct ring_mpmc_end *end, unsigned char *to, size_t le
     if (claimed > 0 && !ask.flags)
         get_array(end, ask.position, to, length, (unsigned)claimed);
     if (claimed > 0 && ask.flags) {
-        copy_short(to, payload(end, ask.position), length);
+        if (length)
+            ring_copy(to, payload(end, ask.position), length);
         ring_mpmc_free_slot(end, ask.position, ask.flags);
     }
     if (claimed > 0) {
