@@ -171,8 +171,11 @@ ssize_t ring_spsc_peek_batch(struct ring_spsc_consumer *consumer, struct ring_me
     consumer->peeked_count = seen;
     consumer->peeked_position = cursor.position;
     consumer->peeked_pack = cursor.pack;
+    uint64_t end = cursor.position; /* of the last record that was seen, if only in part */
+    if (cursor.pack.count)
+        end += ring_spsc_stride(cursor.pack.count * ring_spsc_pace(cursor.pack.length));
     /* C5: relaxed; read only after the lock of this role was found free. */
-    ring_atomic_store(&consumer->control->head_peeked, cursor.position, memory_order_relaxed);
+    ring_atomic_store(&consumer->control->head_peeked, end, memory_order_relaxed);
     return seen;
 }
 

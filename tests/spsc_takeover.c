@@ -275,3 +275,40 @@ Test(takeover, nothing_is_flagged_where_nobody_died_wherever_positions_begin)
         test_pair_close(&pair);
     }
 }
+
+static int peek_into_a_pack_and_die(void *argument)
+{
+    (void)argument;
+    struct ring_segment *segment = test_attach();
+    struct ring_spsc_consumer consumer;
+    struct ring_message seen[5];
+    test_open_consumer(&consumer, segment);
+    REQUIRE_SAME(ring_spsc_peek_batch(&consumer, seen, 5, RING_NO_WAIT), 5);
+    kill(getpid(), SIGKILL);
+    return 1;
+}
+
+/* Found by tests/soak. */
+Test(takeover, what_was_peeked_of_a_batch_comes_again_flagged_though_the_look_ended_within_it)
+{
+    struct ring_segment *segment = make(4096, 0); /* publishes each 512 bytes: fewer than were peeked */
+    struct ring_spsc_producer producer;
+    struct ring_spsc_consumer consumer;
+    struct ring_message message;
+    uint64_t numbers[5] = { 0, 1, 2, 3, 4 };
+    test_open_producer(&producer, segment);
+    for (uint64_t i = 0; i < 3; i++)
+        test_send(&producer, 300, i);
+    REQUIRE_SAME(ring_spsc_send_array(&producer, numbers, sizeof numbers[0], 5, RING_NO_WAIT), 5);
+    int status = test_wait_status(test_spawn(peek_into_a_pack_and_die, NULL));
+    REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    test_open_consumer(&consumer, segment);
+    for (int i = 0; i < 5; i++) {
+        REQUIRE_SAME(ring_spsc_peek(&consumer, &message, RING_NO_WAIT), 0);
+        REQUIRE_SAME(message.flags, RING_REDELIVERED);
+        REQUIRE_SAME(ring_spsc_release(&consumer, 1), 0);
+    }
+    REQUIRE_OK(ring_spsc_close_consumer(&consumer));
+    REQUIRE_OK(ring_spsc_close_producer(&producer));
+    REQUIRE_OK(ring_segment_close(&segment));
+}
