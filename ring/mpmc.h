@@ -1,7 +1,7 @@
 /* mpmc.h - level 6: a ring for any number of producers and consumers, threads or processes, that survives the death of
  * any of them at any instruction. Messages up to the slot size, each with its length.
  *
- * docs/crash_protocol.md tells what a death leaves and who mends it; docs/memory_ordering.md pairs the labels M0..M22.
+ * docs/crash_protocol.md tells what a death leaves and who mends it; docs/memory_ordering.md pairs the labels M0..M23.
  *
  * Who may call what: a handle belongs to one thread at a time. Used by two at once, or by a signal handler within its
  * own call, it answers -EBUSY and nothing is harmed; in a child after fork -ECHILD; closed, -EBADF. Passing a handle to

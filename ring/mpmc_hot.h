@@ -36,7 +36,7 @@ RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_word_of(unsigned char *slot)
     return (RING_ATOMIC(uint64_t) *)(void *)slot;
 }
 
-/* Is the slot of that position this side's turn? A hint: relaxed, and nothing is taken by it. */
+/* Is the slot of that position this side's turn? M23: relaxed: a hint, nothing is taken by it. */
 RING_INLINE bool ring_mpmc_is_clear(const struct ring_mpmc_end *end, uint64_t position)
 {
     uint64_t word = ring_atomic_load(ring_mpmc_word_of(ring_mpmc_slot_at(end, position)), memory_order_relaxed);
