@@ -29,11 +29,8 @@
 #include <ring/error.h>
 
 enum {
-    BACK_OFF = 24,     /* pauses, at the least: about a microsecond on x86 */
-    STREAM_BYTES = 48, /* a stream brings more than that per pause */
+    STREAM_BYTES = 48, /* a stream brings more than that per pause: a GB/s */
     SPIN = 1000,       /* polls before the first pause of a wait: some ten microseconds */
-    TRIAL_FIRST = 16,
-    TRIAL_LAST = 65536,
 };
 
 int ring_broadcast_judge(uint64_t word, uint64_t ready, uint64_t slot_bytes)
@@ -245,29 +242,12 @@ static int wait_for_message(struct ring_broadcast_consumer *consumer, int64_t ti
     }
 }
 
-/* How many pauses to leave the ring alone, now that it was found empty: for the reasons and the numbers see back_off()
- * in spsc.c, which this follows. */
+/* How many pauses to leave the ring alone, now that it was found empty. */
 static unsigned back_off(struct ring_broadcast_consumer *consumer)
 {
     uint64_t taken = consumer->position - consumer->emptied;
     consumer->emptied = consumer->position;
-    if (taken > 1) {
-        consumer->trial_after = TRIAL_FIRST;
-        consumer->lonely = 0;
-        if (taken * consumer->stride >= (uint64_t)consumer->pauses * STREAM_BYTES)
-            consumer->pauses =
-                consumer->pauses * 2 < consumer->most_pauses ? consumer->pauses * 2 : consumer->most_pauses;
-        else
-            consumer->pauses = consumer->pauses / 2 > BACK_OFF ? consumer->pauses / 2 : BACK_OFF;
-        return consumer->pauses;
-    }
-    consumer->pauses = BACK_OFF;
-    if (++consumer->lonely < consumer->trial_after)
-        return 0;
-    consumer->lonely = 0;
-    if (consumer->trial_after < TRIAL_LAST)
-        consumer->trial_after *= 2;
-    return BACK_OFF;
+    return ring_back_off_next(&consumer->back_off, taken > 1, taken * consumer->stride / STREAM_BYTES);
 }
 
 /* Lost before joining; from now on the hot path may look at the ring. */

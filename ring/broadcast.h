@@ -132,11 +132,8 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_consumer {
     uint64_t pending; /* messages lost before joining, not told yet */
     uint64_t lost;    /* told by the last -EOVERFLOW */
     uint64_t lost_in_all;
-    uint64_t emptied;     /* position when the ring was last found empty */
-    uint32_t lonely;      /* how often in a row one message at most had come, since the last trial of backing off */
-    uint32_t pauses;      /* of the last back-off, */
-    uint32_t most_pauses; /* and at most */
-    uint32_t trial_after; /* the number of those after which backing off is tried */
+    uint64_t emptied; /* position when the ring was last found empty */
+    struct ring_back_off back_off;
     unsigned seat_index;
     unsigned entry;
     struct ring_segment *segment;

@@ -7,7 +7,10 @@
 
 #include <ring/error.h>
 
-enum { PUBLISH_BYTES = 8192, PAUSE_BYTES = 4096, LEAST_PAUSES = 24, MOST_PAUSES = 400 };
+enum {
+    PUBLISH_BYTES = 8192,
+    BYTES_PER_PAUSE = 4096, /* of a consumer that leaves a stream alone: what the producer may send meanwhile */
+};
 
 /* ---- Coming ---- */
 
@@ -176,12 +179,6 @@ static int take_consumer(struct ring_segment *segment, const char *ring, const s
     return 0;
 }
 
-static uint32_t most_pauses(const struct ring_broadcast_found *found)
-{
-    uint64_t pauses = found->slots * found->stride / PAUSE_BYTES;
-    return pauses < LEAST_PAUSES ? LEAST_PAUSES : pauses > MOST_PAUSES ? MOST_PAUSES : (uint32_t)pauses;
-}
-
 /* Seldom enough that the seat's line changes hands seldom, often enough that the producer need not wait for it. */
 static uint64_t publish_number(const struct ring_broadcast_found *found)
 {
@@ -208,9 +205,8 @@ static void set_up(struct ring_broadcast_consumer *consumer, const struct ring_b
                                                   .ring_mask = found->slots - 1,
                                                   .pending = start->pending,
                                                   .emptied = start->position,
-                                                  .trial_after = 1,
-                                                  .pauses = 1,
-                                                  .most_pauses = most_pauses(found),
+                                                  .back_off = ring_back_off_start(found->slots * found->stride /
+                                                                                  BYTES_PER_PAUSE),
                                                   .entry = found->entry };
     if (start->pending)
         ring_broadcast_hide(consumer);

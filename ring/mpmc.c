@@ -23,11 +23,8 @@
 #include <ring/error.h>
 
 enum {
-    RETRIES = 1 << 20, /* lost claims in a row: never seen; a peer that writes rubbish */
-    BACK_OFF = 24,     /* pauses, at the least: about a microsecond on x86 */
-    STREAM = 2,        /* a stream brings more messages than that per pause */
-    TRIAL_FIRST = 16,
-    TRIAL_LAST = 65536,
+    RETRIES = 1 << 20,     /* lost claims in a row: never seen; a peer that writes rubbish */
+    STREAM = 2,            /* a stream brings more messages than that per pause */
     SPIN = 1000,           /* looks before the first pause of a wait: some ten microseconds */
     FRUITLESS = 256,       /* looks without waiting from one search for the dead to the next */
     ALONE_AFTER = 4096,    /* shared claims from one question to the next whether we are alone */
@@ -264,26 +261,11 @@ static uint64_t since_emptied(struct ring_mpmc_end *end)
     return since;
 }
 
-/* How many pauses to leave the ring alone, now that it was found empty (full); see back_off() in spsc.c for why. */
+/* How many pauses to leave the ring alone, now that it was found empty (full). */
 static unsigned back_off(struct ring_mpmc_end *end)
 {
     uint64_t taken = since_emptied(end);
-    if (taken > 1) {
-        end->trial_after = TRIAL_FIRST;
-        end->lonely = 0;
-        if (taken >= (uint64_t)end->pauses * STREAM)
-            end->pauses = end->pauses * 2 < end->most_pauses ? end->pauses * 2 : end->most_pauses;
-        else
-            end->pauses = end->pauses / 2 > BACK_OFF ? end->pauses / 2 : BACK_OFF;
-        return end->pauses;
-    }
-    end->pauses = BACK_OFF;
-    if (++end->lonely < end->trial_after)
-        return 0;
-    end->lonely = 0;
-    if (end->trial_after < TRIAL_LAST)
-        end->trial_after *= 2;
-    return BACK_OFF;
+    return ring_back_off_next(&end->back_off, taken > 1, taken / STREAM);
 }
 
 /* Leaves the ring alone, unless a good part of it has come (become free) meanwhile. */

@@ -131,10 +131,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_mpmc_end {
     uint64_t look_at;     /* and from this position on it is looked again */
     uint64_t taken;       /* messages in shared mode so far */
     uint64_t emptied;     /* `next` or `taken` when the ring was last found empty (full) */
-    unsigned lonely;      /* how often in a row one message at most came between, since the last trial of backing off */
-    unsigned trial_after; /* the number of those after which backing off is tried */
-    unsigned pauses;      /* of the last back-off, */
-    unsigned most_pauses; /* and at most: a small ring would be full before */
+    struct ring_back_off back_off;
     size_t max_message;
     bool search; /* search for what the dead left, before all else */
     bool consumer;

@@ -15,6 +15,8 @@
 
 #define LOCK_LIMIT_NS INT64_C(5000000000)
 
+enum { SLOTS_PER_PAUSE = 20 }; /* what may be sent in one pause of a consumer that leaves a stream alone */
+
 /* ---- Making ---- */
 
 struct shape {
@@ -294,13 +296,6 @@ static int take_seat(const struct ring_mpmc_view *view, const char *ring, bool c
     return code;
 }
 
-/* How long a consumer may leave a stream alone before the ring could be full: 15 us on x86 for the default ring. */
-static unsigned most_pauses(uint64_t slots)
-{
-    uint64_t pauses = slots / 20;
-    return pauses < 24 ? 24 : pauses > 400 ? 400 : (unsigned)pauses;
-}
-
 /* In slots; not so many that it would lead once round a small ring. */
 static uint64_t fetch_ahead(const struct ring_mpmc_view *view)
 {
@@ -325,9 +320,7 @@ static void set_up(struct ring_mpmc_end *end, const struct ring_mpmc_view *view,
     end->intent = &view->seats[seat].intent;
     end->others_asleep = consumer ? &control->producers_asleep : &control->consumers_asleep;
     end->search = consumer;
-    end->trial_after = 1;
-    end->pauses = 1;
-    end->most_pauses = most_pauses(view->mask + 1);
+    end->back_off = ring_back_off_start((view->mask + 1) / SLOTS_PER_PAUSE);
     end->fetch_ahead = fetch_ahead(view);
     end->consumer = consumer;
     end->seat = seat;

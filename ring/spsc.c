@@ -29,11 +29,8 @@
 #include <ring/error.h>
 
 enum {
-    BACK_OFF = 24,     /* pauses, at the least: about a microsecond on x86 */
-    STREAM_BYTES = 48, /* a stream brings more than that per pause */
+    STREAM_BYTES = 48, /* a stream brings more than that per pause: a GB/s */
     SPIN = 1000,       /* polls before the first pause of a wait: some ten microseconds */
-    TRIAL_FIRST = 16,
-    TRIAL_LAST = 65536,
 };
 
 int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint64_t max_message, uint64_t position,
@@ -293,38 +290,14 @@ static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout
     }
 }
 
-/* How many pauses to leave the ring alone, now that it was found empty.
- *
- * Caught up with a stream, each look takes a line away from the producer that is writing it, and the processor's
- * prefetches take those behind it; a consumer that stays some ten KiB behind lets both sides run three times faster. In
- * a ping-pong any pause would be felt in each message. So: back off when more than one message came since the ring was
- * last empty, twice as long each time while more than a GB/s comes, half as long when it does not; a burst is thus held
- * up at most for about as long as it has lasted, and never beyond most_pauses. A consumer that keeps step with a
- * stream sees no more than one message at a time until it backs off once: that is tried now and then, more and more
- * seldom. */
+/* How many pauses to leave the ring alone, now that it was found empty. */
 static unsigned back_off(struct ring_spsc_consumer *consumer)
 {
     uint64_t taken = consumer->position - consumer->emptied;
     consumer->emptied = consumer->position;
     bool stream = taken && consumer->one_message != RING_SPSC_UNKNOWN && consumer->one_message != consumer->position;
     consumer->one_message = RING_SPSC_UNKNOWN;
-    if (stream) {
-        consumer->trial_after = TRIAL_FIRST;
-        consumer->lonely = 0;
-        if (taken >= (uint64_t)consumer->pauses * STREAM_BYTES)
-            consumer->pauses =
-                consumer->pauses * 2 < consumer->most_pauses ? consumer->pauses * 2 : consumer->most_pauses;
-        else
-            consumer->pauses = consumer->pauses / 2 > BACK_OFF ? consumer->pauses / 2 : BACK_OFF;
-        return consumer->pauses;
-    }
-    consumer->pauses = BACK_OFF;
-    if (++consumer->lonely < consumer->trial_after)
-        return 0;
-    consumer->lonely = 0;
-    if (consumer->trial_after < TRIAL_LAST)
-        consumer->trial_after *= 2;
-    return BACK_OFF;
+    return ring_back_off_next(&consumer->back_off, stream, taken / STREAM_BYTES);
 }
 
 int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)

@@ -122,13 +122,10 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     uint64_t peeked_position;          /* where the messages last peeked end, */
     struct ring_spsc_pack peeked_pack; /* within which pack, */
     uint32_t peeked_count;             /* and how many they are */
-    uint32_t lonely;      /* how often in a row that was one at most, since the last trial of backing off */
-    uint32_t pauses;      /* of the last back-off, */
-    uint32_t most_pauses; /* and at most: a small ring would be full before */
-    uint64_t emptied;     /* position when the ring was last found empty, */
-    uint64_t one_message; /* and the position after the message that then came; or RING_SPSC_UNKNOWN */
-    uint32_t trial_after; /* the number of those after which backing off is tried */
-    uint32_t last_flags;  /* of the message last received: 0 or RING_REDELIVERED */
+    uint32_t last_flags;               /* of the message last received: 0 or RING_REDELIVERED */
+    uint64_t emptied;                  /* position when the ring was last found empty, */
+    uint64_t one_message;              /* and the position after the message that then came; or RING_SPSC_UNKNOWN */
+    struct ring_back_off back_off;
     struct ring_spsc_pack pack;
     unsigned char *ring_data; /* what `data` is on the hot path */
     uint64_t ring_mask;

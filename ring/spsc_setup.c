@@ -11,6 +11,8 @@
 #include <ring/clock.h>
 #include <ring/error.h>
 
+enum { BYTES_PER_PAUSE = 4096 }; /* of a consumer that leaves a stream alone: what the producer may send meanwhile */
+
 static const char *const role_names[] = { "producer", "consumer" };
 
 static uint64_t capacity_for(size_t bytes)
@@ -283,13 +285,6 @@ static uint64_t end_of_doubt(const struct ring_spsc_found *found, uint64_t head,
     return at;
 }
 
-/* How long a consumer may leave a stream alone before the ring could be full: 15 us on x86 for the default ring. */
-static uint32_t most_pauses(uint64_t capacity)
-{
-    uint64_t pauses = capacity / 4096;
-    return pauses < 24 ? 24 : pauses > 400 ? 400 : (uint32_t)pauses;
-}
-
 int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment, const char *ring,
                             int64_t timeout_ns)
 {
@@ -313,9 +308,7 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
                                              .publish_bytes = found.publish_bytes,
                                              .control = found.control,
                                              .max_message = (size_t)found.max_message,
-                                             .trial_after = 1,
-                                             .pauses = 1,
-                                             .most_pauses = most_pauses(found.capacity),
+                                             .back_off = ring_back_off_start(found.capacity / BYTES_PER_PAUSE),
                                              .emptied = head,
                                              .one_message = RING_SPSC_UNKNOWN,
                                              .ring_data = found.data,

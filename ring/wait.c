@@ -19,7 +19,50 @@
 
 #include <ring/clock.h>
 
-enum { LOOKS_PER_CLOCK = 64 };
+enum {
+    LOOKS_PER_CLOCK = 64,
+    LEAST_PAUSES = 24, /* of a back-off: about a microsecond on x86 */
+    MOST_PAUSES = 400, /* some 15 us */
+    TRIAL_FIRST = 16,
+    TRIAL_LAST = 65536,
+};
+
+/* ---- Backing off ---- */
+
+struct ring_back_off ring_back_off_start(uint64_t most_pauses)
+{
+    uint64_t most = most_pauses < LEAST_PAUSES ? LEAST_PAUSES : most_pauses > MOST_PAUSES ? MOST_PAUSES : most_pauses;
+    return (struct ring_back_off){ .pauses = 1, .most_pauses = (uint32_t)most, .trial_after = 1 };
+}
+
+/* Caught up with a stream, each look takes a line away from the other side that is writing it, and the processor's
+ * prefetches take those behind it; who stays some ten KiB behind lets both sides run three times faster. In a ping-pong
+ * any pause would be felt in each message. So: back off when more than one message came since the ring was last empty,
+ * twice as long each time while more comes than one can keep up with, half as long when it does not; a burst is thus
+ * held up at most for about as long as it has lasted, and never beyond most_pauses. Who keeps step with a stream sees
+ * no more than one message at a time until it backs off once: that is tried now and then, more and more seldom. */
+unsigned ring_back_off_next(struct ring_back_off *back_off, bool stream, uint64_t worth)
+{
+    uint32_t pauses = back_off->pauses;
+    if (stream) {
+        back_off->trial_after = TRIAL_FIRST;
+        back_off->lonely = 0;
+        if (worth >= pauses)
+            back_off->pauses = pauses * 2 < back_off->most_pauses ? pauses * 2 : back_off->most_pauses;
+        else
+            back_off->pauses = pauses / 2 > LEAST_PAUSES ? pauses / 2 : LEAST_PAUSES;
+        return back_off->pauses;
+    }
+    back_off->pauses = LEAST_PAUSES;
+    if (++back_off->lonely < back_off->trial_after)
+        return 0;
+    back_off->lonely = 0;
+    if (back_off->trial_after < TRIAL_LAST)
+        back_off->trial_after *= 2;
+    return LEAST_PAUSES;
+}
+
+/* ---- Spinning and sleeping ---- */
 
 /* Spinning is only of use where the other side can run meanwhile. */
 static int64_t spin_budget_ns(void)

@@ -34,6 +34,21 @@ enum ring_wait_next {
     RING_WAIT_EXPIRED, /* the time limit passed */
 };
 
+/* How long an endpoint leaves a ring alone that it finds empty (full) again and again. */
+struct ring_back_off {
+    uint32_t pauses;      /* of the last back-off, */
+    uint32_t most_pauses; /* and at most: a small ring would be full before */
+    uint32_t lonely;      /* how often in a row one message at most came between, since the last trial */
+    uint32_t trial_after; /* the number of those after which backing off is tried */
+};
+
+/* `most_pauses`: after so many the other side might have filled (emptied) the ring. */
+RING_PRIVATE struct ring_back_off ring_back_off_start(uint64_t most_pauses);
+
+/* Pauses for now. `stream`: more than one message came since the ring was last found empty (full); `worth`: for how
+ * many pauses they would have been too much to keep up with. */
+RING_PRIVATE unsigned ring_back_off_next(struct ring_back_off *back_off, bool stream, uint64_t worth);
+
 /* timeout_ns: 0 not at all, negative without limit. */
 RING_PRIVATE void ring_wait_begin(struct ring_wait *wait, int64_t timeout_ns);
 
