@@ -64,7 +64,14 @@ enum ring_layout_entry_state {
     RING_ENTRY_READY = 1, /* release-stored last: all other fields of the entry and its ring are final */
 };
 
-enum ring_layout_kind { RING_KIND_NONE = 0, RING_KIND_SPSC = 1, RING_KIND_MPMC = 2, RING_KIND_BROADCAST = 3 };
+enum ring_layout_kind {
+    RING_KIND_NONE = 0,
+    RING_KIND_SPSC = 1,
+    RING_KIND_MPMC = 2,
+    RING_KIND_BROADCAST = 3,
+    RING_KIND_BLOCKS = 4, /* a pool of blocks */
+    RING_KIND_HEAP = 5,   /* a heap of pieces of any size */
+};
 
 /* One named ring. Writer: the holder of the directory lock, until `state` is RING_ENTRY_READY; then nobody. */
 struct ring_layout_entry {

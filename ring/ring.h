@@ -4,6 +4,7 @@
 #define RING_RING_H
 
 #include <ring/allocator.h>
+#include <ring/blocks.h>
 #include <ring/broadcast.h>
 #include <ring/error.h>
 #include <ring/layout.h>
