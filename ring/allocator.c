@@ -47,11 +47,14 @@ static int copy_entry(const struct ring_segment *segment, unsigned index, struct
     copy->offset = entry->offset;
     copy->bytes = entry->bytes;
     copy->created_ns = entry->created_ns;
+    copy->generation = entry->generation;
+    copy->stem = entry->stem;
     memcpy(copy->name, entry->name, sizeof copy->name);
     uint64_t end = segment->constants.bytes;
     if (copy->offset % RING_LAYOUT_PAGE || copy->offset < segment->constants.arena_offset || copy->offset > end ||
         copy->bytes % RING_LAYOUT_PAGE || copy->bytes == 0 || copy->bytes > end - copy->offset ||
-        copy->name[RING_NAME_MAX] != '\0' || copy->name[0] == '\0')
+        copy->name[RING_NAME_MAX] != '\0' || copy->name[0] == '\0' || (copy->generation == 0) != (copy->stem == 0) ||
+        copy->stem >= strlen(copy->name))
         return -EUCLEAN;
     return 0;
 }
@@ -73,28 +76,43 @@ int ring_segment_entry(const struct ring_segment *segment, unsigned index, struc
     return 0;
 }
 
+/* Is it a later generation of the ring that was made by that name? */
+static bool descends_from(const struct ring_entry_info *entry, const char *name)
+{
+    return entry->generation && strlen(name) == entry->stem && memcmp(entry->name, name, entry->stem) == 0;
+}
+
 int ring_directory_find(const struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                         struct ring_entry_info *entry, unsigned *index)
 {
     int code = check_name(name);
+    bool found = false;
     for (unsigned i = 0; !code && i < segment->constants.directory_entries; i++) {
-        code = copy_entry(segment, i, entry);
+        struct ring_entry_info other;
+        code = copy_entry(segment, i, &other);
         if (code == -EUCLEAN)
             return ring_error(code, "place %u of the directory of %s is damaged", i, segment->name);
-        bool found = code == 0 && strcmp(entry->name, name) == 0;
+        bool same = code == 0 && strcmp(other.name, name) == 0;
+        bool later = code == 0 && descends_from(&other, name) && (!found || other.generation < entry->generation);
         code = 0;
-        if (!found)
-            continue;
-        if (entry->kind != (unsigned)kind)
-            return ring_error(-EINVAL, "'%s' in %s is a ring of another kind (%u)", name, segment->name, entry->kind);
-        *index = i;
-        return 0;
+        if (same || later) {
+            found = true;
+            *index = i;
+            *entry = other;
+        }
+        if (same)
+            break;
     }
-    return code ? code
-                : ring_error(-ENOENT,
-                             "there is no ring '%s' in segment %s: create it with ring_spsc_create() or 'ringctl "
-                             "create', see 'ringctl info'",
-                             name, segment->name);
+    if (code)
+        return code;
+    if (!found)
+        return ring_error(-ENOENT,
+                          "there is no ring '%s' in segment %s: create it with ring_spsc_create() or 'ringctl create', "
+                          "see 'ringctl info'",
+                          name, segment->name);
+    if (entry->kind != (unsigned)kind)
+        return ring_error(-EINVAL, "'%s' in %s is a ring of another kind (%u)", name, segment->name, entry->kind);
+    return 0;
 }
 
 /* First free byte behind all rings, and first free entry (the number of entries when there is none). */
@@ -112,7 +130,7 @@ static int find_room(const struct ring_segment *segment, const char *name, uint6
             *index = *index == entries ? i : *index;
             continue;
         }
-        if (strcmp(entry.name, name) == 0)
+        if (strcmp(entry.name, name) == 0 || descends_from(&entry, name))
             return ring_error(-EEXIST, "there is a ring '%s' in %s already", name, segment->name);
         if (entry.offset + entry.bytes > *offset)
             *offset = entry.offset + entry.bytes;
@@ -148,6 +166,8 @@ static int make_locked(struct ring_segment *segment, const char *name, enum ring
     entry->offset = offset;
     entry->bytes = place->bytes;
     entry->created_ns = ring_clock_realtime();
+    entry->generation = place->generation;
+    entry->stem = place->stem;
     memset(entry->name, 0, sizeof entry->name);
     memcpy(entry->name, name, strlen(name));
     /* R1: release, pairs with R0. */

@@ -19,6 +19,8 @@ struct ring_entry_info {
     uint64_t offset;     /* in the segment */
     uint64_t bytes;      /* in the segment */
     uint64_t created_ns; /* CLOCK_REALTIME */
+    unsigned generation; /* 0; of a ring that replaces a smaller one ("feed~2" of "feed"): how often that happened */
+    unsigned stem;       /* characters of the name before the generation; generation 0: 0 */
 };
 
 /* The directory's entry at `index`, 0 .. max_rings-1. -ENOENT: nothing at that place. -EUCLEAN: damaged. */
@@ -34,6 +36,8 @@ struct ring_place {
     uint64_t control_bytes; /* of those, the first so many are zeroed */
     ring_place_filler *fill;
     const void *options;
+    unsigned generation; /* as in ring_entry_info */
+    unsigned stem;
 };
 
 /* Puts a new thing of that kind into the segment and its directory: complete, or not at all. -EEXIST, -ENOSPC,
@@ -41,7 +45,8 @@ struct ring_place {
 RING_PRIVATE int ring_directory_make(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                                      const struct ring_place *place);
 
-/* Finds a thing; *index is its place in the directory. -ENOENT, -EINVAL (other kind, bad name), -EUCLEAN. */
+/* Finds a thing of exactly that name, or else the lowest generation of that first name; *index is its place in the
+ * directory. -ENOENT, -EINVAL (other kind, bad name), -EUCLEAN. */
 RING_PRIVATE int ring_directory_find(const struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                                      struct ring_entry_info *entry, unsigned *index);
 

@@ -81,7 +81,9 @@ struct ring_layout_entry {
     /*  16 */ uint64_t bytes;              /* of control, data and overhang */
     /*  24 */ uint64_t created_ns;
     /*  32 */ char name[RING_LAYOUT_NAME];
-    /*  96 */ uint8_t reserved[32];
+    /*  96 */ uint32_t generation; /* 0; of a ring that replaces a smaller one, how often that happened so far */
+    /* 100 */ uint32_t stem;       /* generation > 0: the name is the first one, of so many characters, '~', generation */
+    /* 104 */ uint8_t reserved[24];
     /* 128 */
 };
 
@@ -89,6 +91,7 @@ enum ring_layout_role_state {
     RING_ROLE_NEVER = 0,    /* nobody has held it yet */
     RING_ROLE_ATTACHED = 1, /* held; if its lock is free all the same, the holder died */
     RING_ROLE_CLOSED = 2,   /* the last holder left in good order */
+    RING_ROLE_MOVED = 3,    /* producer of an SPSC ring: it goes on in the next generation, nobody produces here again */
 };
 
 /* One side of a ring. Writer: the holder of the role's lock. A death leaves state ATTACHED and a free lock. */
@@ -151,6 +154,7 @@ static_assert(offsetof(struct ring_layout_segment, creator_command) == 96, "ABI"
 static_assert(sizeof(struct ring_layout_entry) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_entry, offset) == 8, "ABI");
 static_assert(offsetof(struct ring_layout_entry, name) == 32, "ABI");
+static_assert(offsetof(struct ring_layout_entry, generation) == 96, "ABI");
 static_assert(sizeof(struct ring_layout_role) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_role, started) == 16, "ABI");
 static_assert(sizeof(struct ring_layout_spsc) == 768, "ABI");

@@ -10,7 +10,13 @@
 bool ring_seat_is_closed(const struct ring_layout_role *record)
 {
     /* L0: acquire, pairs with L2: all that the holder published comes before. */
-    return (ring_atomic_load(&record->state, memory_order_acquire) & 0xff) == RING_ROLE_CLOSED;
+    uint64_t state = ring_atomic_load(&record->state, memory_order_acquire) & 0xff;
+    return state == RING_ROLE_CLOSED || state == RING_ROLE_MOVED;
+}
+
+bool ring_seat_has_moved(const struct ring_layout_role *record)
+{
+    return (ring_atomic_load(&record->state, memory_order_acquire) & 0xff) == RING_ROLE_MOVED; /* L0 */
 }
 
 enum ring_peer ring_seat_state(const struct ring_seat *seat)
@@ -18,14 +24,14 @@ enum ring_peer ring_seat_state(const struct ring_seat *seat)
     uint64_t before = ring_atomic_load(&seat->record->state, memory_order_acquire); /* L0 */
     if ((before & 0xff) == RING_ROLE_NEVER)
         return RING_PEER_NEVER;
-    if ((before & 0xff) == RING_ROLE_CLOSED)
+    if ((before & 0xff) == RING_ROLE_CLOSED || (before & 0xff) == RING_ROLE_MOVED)
         return RING_PEER_CLOSED;
     if (ring_claim_is_held(&seat->segment->witness, seat->lock))
         return RING_PEER_ALIVE;
     uint64_t after = ring_atomic_load(&seat->record->state, memory_order_acquire); /* L0 */
     if (after == before)
         return RING_PEER_DEAD; /* the same tenure, not closed, and nobody holds the lock: proved */
-    return (after & 0xff) == RING_ROLE_CLOSED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
+    return (after & 0xff) == RING_ROLE_CLOSED || (after & 0xff) == RING_ROLE_MOVED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
 }
 
 int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim **claim, bool *died)
@@ -36,6 +42,10 @@ int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim
         return code;
     uint64_t state = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
     *died = (state & 0xff) == RING_ROLE_ATTACHED;
+    if ((state & 0xff) == RING_ROLE_MOVED) { /* for good: read under the lock, so nobody can move on meanwhile */
+        ring_claim_drop(*claim);
+        return ring_error(-ESTALE, "whoever held this role last has moved on to another ring for good");
+    }
     char command[RING_LAYOUT_COMMAND];
     uint64_t started;
     uint64_t words[2];
@@ -70,13 +80,21 @@ int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *
     return ring_error(-EUSERS, "all %u seats are held by living participants", row->count);
 }
 
-void ring_seat_leave(const struct ring_seat *seat, struct ring_claim *claim, bool as_died)
+static void leave_as(const struct ring_seat *seat, struct ring_claim *claim, enum ring_layout_role_state how)
 {
     uint64_t tenure = ring_atomic_load(&seat->record->state, memory_order_relaxed) >> 8;
-    /* L2: release, pairs with L0. */
-    ring_atomic_store(&seat->record->state, tenure << 8 | (as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED),
-                      memory_order_release);
+    ring_atomic_store(&seat->record->state, tenure << 8 | how, memory_order_release); /* L2: pairs with L0 */
     ring_claim_drop(claim);
+}
+
+void ring_seat_leave(const struct ring_seat *seat, struct ring_claim *claim, bool as_died)
+{
+    leave_as(seat, claim, as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED);
+}
+
+void ring_seat_move(const struct ring_seat *seat, struct ring_claim *claim)
+{
+    leave_as(seat, claim, RING_ROLE_MOVED);
 }
 
 void ring_seat_describe(const struct ring_seat *seat, struct ring_side *side)

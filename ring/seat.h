@@ -36,7 +36,8 @@ RING_INLINE struct ring_seat ring_seat_of_row(const struct ring_seat_row *row, u
 }
 
 /* Takes the lock and says so in the record; *died tells that the predecessor did. `barrier`: this process is registered
- * for expedited membarrier. -EBUSY: a living process (or another handle of this one) holds it. */
+ * for expedited membarrier. -EBUSY: a living process (or another handle of this one) holds it. -ESTALE: its last holder
+ * moved on, it is never held again. */
 RING_PRIVATE int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim **claim, bool *died);
 
 /* Takes a free seat of the row: one that a dead participant left, else one never used or left in good order.
@@ -46,6 +47,10 @@ RING_PRIVATE int ring_seat_take_any(const struct ring_seat_row *row, bool barrie
 
 /* The reverse. `as_died`: we only looked in; the predecessor's death stands. The caller wakes whoever waits for us. */
 RING_PRIVATE void ring_seat_leave(const struct ring_seat *seat, struct ring_claim *claim, bool as_died);
+
+/* Leaves for good, without a successor here. */
+RING_PRIVATE void ring_seat_move(const struct ring_seat *seat, struct ring_claim *claim);
+RING_PRIVATE bool ring_seat_has_moved(const struct ring_layout_role *record);
 
 /* What became of the holder. One or two loads, and a probe when it seems attached. */
 RING_PRIVATE enum ring_peer ring_seat_state(const struct ring_seat *seat);

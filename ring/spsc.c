@@ -222,16 +222,25 @@ static int look_for_message(struct ring_spsc_consumer *consumer)
     return consumer->mask == 0;
 }
 
-/* What an empty ring means, given what became of the producer. */
+/* What an empty ring means, given what became of the producer; goes on to the ring's next generation. */
 static int reason_for_nothing(struct ring_spsc_consumer *consumer)
 {
-    enum ring_peer peer = ring_spsc_producer_state(consumer);
-    if (peer != RING_PEER_CLOSED && peer != RING_PEER_DEAD)
-        return -EAGAIN;
-    int code = look_for_message(consumer); /* its last words may have come before its end */
-    if (code == -EAGAIN)
-        code = peer == RING_PEER_CLOSED ? -EPIPE : -EOWNERDEAD;
-    return code;
+    for (;;) {
+        struct ring_seat seat =
+            ring_spsc_seat(consumer->segment, consumer->control, consumer->entry, RING_SPSC_PRODUCER);
+        enum ring_peer peer = ring_seat_state(&seat);
+        if (peer != RING_PEER_CLOSED && peer != RING_PEER_DEAD)
+            return -EAGAIN;
+        int code = look_for_message(consumer); /* its last words may have come before its end */
+        if (code != -EAGAIN)
+            return code;
+        int moved = ring_spsc_follow(consumer);
+        if (moved == -ENOENT)
+            return peer == RING_PEER_CLOSED ? -EPIPE : -EOWNERDEAD;
+        code = moved ? moved : look_for_message(consumer);
+        if (code != -EAGAIN)
+            return code;
+    }
 }
 
 static int sleep_for_message(struct ring_spsc_consumer *consumer, struct ring_wait *wait)
@@ -242,7 +251,7 @@ static int sleep_for_message(struct ring_spsc_consumer *consumer, struct ring_wa
     int code = look_for_message(consumer);
     if (code == -EAGAIN)
         code = reason_for_nothing(consumer);
-    if (code == -EAGAIN)
+    if (code == -EAGAIN && asleep == &consumer->control->consumer_asleep) /* else: it went on to another ring */
         ring_wait_sleep(wait, asleep, !barrier);
     ring_wait_withdraw(asleep);
     return code;

@@ -150,6 +150,17 @@ RING_PUBLIC int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, str
 RING_PUBLIC int ring_spsc_close_producer(struct ring_spsc_producer *producer);
 RING_PUBLIC int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer);
 
+/* ---- Growth. ---- */
+
+/* Replaces the ring by a larger one in the same segment, whose messages follow those of the old ring: nothing is lost,
+ * doubled or reordered, also when either side dies meanwhile. The producer goes on in the larger ring at once; the
+ * consumer follows by itself when it has taken all of the old one, and whoever opens the ring by its name later finds
+ * the right one. options NULL: twice the capacity; else bytes (more than now) and publish_bytes are used. The longest
+ * message grows too: the consumer's buffers may have to. -EINVAL, -EBUSY: a reservation is open; -ENOSPC: no room for
+ * it in the segment, or in its directory; -EEXIST: another ring has the name of the next generation, NAME~1;
+ * -ENAMETOOLONG. The ring goes on as it was after any. See docs/growth.md. */
+RING_PUBLIC int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_options *options);
+
 /* ---- Looking. Cold; disturbs nobody; any thread of any process attached. ---- */
 
 struct ring_spsc_info {

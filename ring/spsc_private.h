@@ -33,6 +33,7 @@ struct ring_spsc_found {
     uint64_t max_message;
     uint64_t publish_bytes;
     unsigned entry;
+    unsigned generation;
 };
 
 /* Finds a ring and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
@@ -41,11 +42,44 @@ RING_PRIVATE int ring_spsc_find(struct ring_segment *segment, const char *ring, 
 /* Walks the records from `from` to the first zero word. -EUCLEAN: they never end, or one is impossible. */
 RING_PRIVATE int ring_spsc_walk(const struct ring_spsc_found *found, uint64_t from, uint64_t *end, uint64_t *messages);
 
+/* Makes a ring that is a later generation of another (0, 0: of none); see allocator.h. */
+RING_PRIVATE int ring_spsc_make(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options,
+                                unsigned generation, unsigned stem);
+
 RING_PRIVATE struct ring_layout_role *ring_spsc_role_record(struct ring_layout_spsc *control, enum ring_spsc_role role);
 
 /* The seat of a role: its record and its lock byte. */
 RING_PRIVATE struct ring_seat ring_spsc_seat(struct ring_segment *segment, struct ring_layout_spsc *control,
                                              unsigned entry, enum ring_spsc_role role);
+
+/* Takes a role and gives it back, waking a peer that waits. `died`: we only looked in; the predecessor's death stands.
+ */
+RING_PRIVATE int ring_spsc_take_role(struct ring_segment *segment, const char *ring,
+                                     const struct ring_spsc_found *found, enum ring_spsc_role role,
+                                     struct ring_claim **claim, bool *died);
+RING_PRIVATE void ring_spsc_leave_role(struct ring_segment *segment, const struct ring_spsc_found *found,
+                                       enum ring_spsc_role role, struct ring_claim *claim, bool died);
+
+/* Sets an endpoint up whose role was taken. -EUCLEAN: the ring is damaged. */
+RING_PRIVATE int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
+                                          const struct ring_spsc_found *found, struct ring_claim *claim);
+RING_PRIVATE int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
+                                          const struct ring_spsc_found *found, struct ring_claim *claim, bool died);
+
+/* ---- Growth (spsc_grow.c): a producer that moved on to the next generation of its ring, and who goes after it. ----
+ */
+
+/* From a role that was taken (consumer), or refused with -ESTALE (producer), on to the generation in force. */
+RING_PRIVATE int ring_spsc_take_later_role(struct ring_segment *segment, const char *ring, enum ring_spsc_role role,
+                                           struct ring_spsc_found *found, struct ring_claim **claim, bool *died);
+
+/* For a consumer that found its ring empty and its producer gone. 0: look again, perhaps in the next generation;
+ * -ENOENT: there is none. */
+RING_PRIVATE int ring_spsc_follow(struct ring_spsc_consumer *consumer);
+
+/* What became of a peer that is in another generation. */
+RING_PRIVATE enum ring_peer ring_spsc_consumer_behind(const struct ring_spsc_producer *producer);
+RING_PRIVATE enum ring_peer ring_spsc_producer_ahead(const struct ring_spsc_consumer *consumer);
 
 /* Points the hot path at the ring, or at a private zero while the slow path must see every message. */
 RING_PRIVATE void ring_spsc_settle(struct ring_spsc_consumer *consumer);

@@ -58,7 +58,8 @@ static void fill(void *place, const void *given)
                       memory_order_relaxed); /* R2: ordered by R1 */
 }
 
-int ring_spsc_create_with(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options)
+int ring_spsc_make(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options,
+                   unsigned generation, unsigned stem)
 {
     int code = ring_segment_usable(segment);
     if (code)
@@ -79,8 +80,15 @@ int ring_spsc_create_with(struct ring_segment *segment, const char *ring, const 
     struct ring_place place = { .bytes = footprint_of(capacity_for(options->bytes)),
                                 .control_bytes = RING_LAYOUT_PAGE,
                                 .fill = fill,
-                                .options = options };
+                                .options = options,
+                                .generation = generation,
+                                .stem = stem };
     return ring_directory_make(segment, ring, RING_KIND_SPSC, &place);
+}
+
+int ring_spsc_create_with(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options)
+{
+    return ring_spsc_make(segment, ring, options, 0, 0);
 }
 
 int ring_spsc_create(struct ring_segment *segment, const char *ring, size_t bytes)
@@ -98,6 +106,7 @@ int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_s
     int code = ring_directory_find(segment, ring, RING_KIND_SPSC, &entry, &found->entry);
     if (code)
         return code;
+    found->generation = entry.generation;
     struct ring_layout_spsc *control = (struct ring_layout_spsc *)(void *)(segment->memory.address + entry.offset);
     found->control = control;
     found->data = (unsigned char *)control + RING_LAYOUT_PAGE;
@@ -176,19 +185,22 @@ enum ring_peer ring_spsc_consumer_state(const struct ring_spsc_producer *produce
     if (!producer || !producer->claim)
         return RING_PEER_NEVER;
     struct ring_seat seat = ring_spsc_seat(producer->segment, producer->control, producer->entry, RING_SPSC_CONSUMER);
-    return ring_seat_state(&seat);
+    enum ring_peer peer = ring_seat_state(&seat);
+    return peer == RING_PEER_NEVER ? ring_spsc_consumer_behind(producer) : peer;
 }
 
 enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consumer)
 {
     if (!consumer || !consumer->claim)
         return RING_PEER_NEVER;
+    if (ring_seat_has_moved(&consumer->control->producer))
+        return ring_spsc_producer_ahead(consumer);
     struct ring_seat seat = ring_spsc_seat(consumer->segment, consumer->control, consumer->entry, RING_SPSC_PRODUCER);
     return ring_seat_state(&seat);
 }
 
-static int take_role(struct ring_segment *segment, const char *ring, const struct ring_spsc_found *found,
-                     enum ring_spsc_role role, struct ring_claim **claim, bool *died)
+int ring_spsc_take_role(struct ring_segment *segment, const char *ring, const struct ring_spsc_found *found,
+                        enum ring_spsc_role role, struct ring_claim **claim, bool *died)
 {
     struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
     int code = ring_seat_take(&seat, ring_wait_register(), claim, died);
@@ -196,12 +208,13 @@ static int take_role(struct ring_segment *segment, const char *ring, const struc
         return ring_error(-EBUSY, "ring '%s' in %s has a living %s already: process %d; see 'ringctl info %s'", ring,
                           segment->name, role_names[role],
                           (int)ring_atomic_load(&seat.record->pid, memory_order_relaxed), segment->name);
+    if (code == -ESTALE && role == RING_SPSC_CONSUMER)
+        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: only producers move on", ring, segment->name);
     return code;
 }
 
-/* Gives it back, and wakes a peer that waits for us. `died`: we only looked in; the predecessor's death stands. */
-static void leave_role(struct ring_segment *segment, const struct ring_spsc_found *found, enum ring_spsc_role role,
-                       struct ring_claim *claim, bool died)
+void ring_spsc_leave_role(struct ring_segment *segment, const struct ring_spsc_found *found, enum ring_spsc_role role,
+                          struct ring_claim *claim, bool died)
 {
     struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
     ring_seat_leave(&seat, claim, died);
@@ -216,10 +229,37 @@ static int open_role(struct ring_segment *segment, const char *ring, int64_t tim
     if (!code)
         code = find_in_time(segment, ring, found, timeout_ns);
     if (!code)
-        code = take_role(segment, ring, found, role, claim, died);
+        code = ring_spsc_take_role(segment, ring, found, role, claim, died);
+    if (role == RING_SPSC_CONSUMER ? code == 0 : code == -ESTALE)
+        code = ring_spsc_take_later_role(segment, ring, role, found, claim, died);
     if (!code)
         ring_segment_hold(segment);
     return code;
+}
+
+int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
+                             const struct ring_spsc_found *found, struct ring_claim *claim)
+{
+    uint64_t head = ring_atomic_load(&found->control->head, memory_order_acquire); /* P4 */
+    uint64_t end = 0;
+    uint64_t messages;
+    if (head % 8 || ring_spsc_walk(found, head, &end, &messages) != 0)
+        return -EUCLEAN;
+    *producer = (struct ring_spsc_producer){ .data = found->data,
+                                             .mask = found->capacity - 1,
+                                             .position = end,
+                                             .touched = end,
+                                             .limit = head + found->capacity - RING_RECORD_HEADER,
+                                             .max_message = (size_t)found->max_message,
+                                             .consumer_asleep = &found->control->consumer_asleep,
+                                             .control = found->control,
+                                             .capacity = found->capacity,
+                                             .head = head,
+                                             .pack_bytes = pack_bytes(found->publish_bytes),
+                                             .segment = segment,
+                                             .claim = claim,
+                                             .entry = found->entry };
+    return 0;
 }
 
 int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment, const char *ring,
@@ -234,29 +274,13 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
     int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, &claim, &died);
     if (code)
         return code;
-    uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire); /* P4 */
-    uint64_t end = 0;
-    uint64_t messages;
-    if (head % 8 || ring_spsc_walk(&found, head, &end, &messages) != 0) {
-        leave_role(segment, &found, RING_SPSC_PRODUCER, claim, died);
+    code = ring_spsc_begin_producer(producer, segment, &found, claim);
+    if (code) {
+        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, claim, died);
         ring_segment_drop(segment);
-        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its records do not end where they must", ring,
+        return ring_error(code, "ring '%s' in %s is damaged: its records do not end where they must", ring,
                           segment->name);
     }
-    *producer = (struct ring_spsc_producer){ .data = found.data,
-                                             .mask = found.capacity - 1,
-                                             .position = end,
-                                             .touched = end,
-                                             .limit = head + found.capacity - RING_RECORD_HEADER,
-                                             .max_message = (size_t)found.max_message,
-                                             .consumer_asleep = &found.control->consumer_asleep,
-                                             .control = found.control,
-                                             .capacity = found.capacity,
-                                             .head = head,
-                                             .pack_bytes = pack_bytes(found.publish_bytes),
-                                             .segment = segment,
-                                             .claim = claim,
-                                             .entry = found.entry };
     return 0;
 }
 
@@ -285,6 +309,39 @@ static uint64_t end_of_doubt(const struct ring_spsc_found *found, uint64_t head,
     return at;
 }
 
+int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
+                             const struct ring_spsc_found *found, struct ring_claim *claim, bool died)
+{
+    uint64_t head = ring_atomic_load(&found->control->head, memory_order_acquire);        /* C8: of C2 */
+    uint64_t taken = ring_atomic_load(&found->control->head_taken, memory_order_relaxed); /* C8: of C4; by the lock */
+    *consumer = (struct ring_spsc_consumer){ .position = head,
+                                             .usual_header = RING_RECORD_ONE,
+                                             .usual_stride = ring_spsc_stride(0),
+                                             .published = head,
+                                             .publish_at = head + found->publish_bytes,
+                                             .publish_bytes = found->publish_bytes,
+                                             .control = found->control,
+                                             .max_message = (size_t)found->max_message,
+                                             .back_off = ring_back_off_start(found->capacity / BYTES_PER_PAUSE),
+                                             .emptied = head,
+                                             .one_message = RING_SPSC_UNKNOWN,
+                                             .ring_data = found->data,
+                                             .ring_mask = found->capacity - 1,
+                                             .redelivered_until = end_of_doubt(found, head, died),
+                                             .entry = found->entry,
+                                             .segment = segment,
+                                             .claim = claim };
+    ring_spsc_settle(consumer);
+    struct ring_spsc_record record;
+    int code = head % 8 ? -EUCLEAN : ring_spsc_open_record(consumer, &record);
+    if (code == -EUCLEAN || taken > consumer->pack.count || (taken && taken == consumer->pack.count)) {
+        ring_spsc_fail_consumer(consumer, -EBADF);
+        return -EUCLEAN;
+    }
+    consumer->pack.taken = (uint32_t)taken;
+    return 0;
+}
+
 int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment, const char *ring,
                             int64_t timeout_ns)
 {
@@ -298,36 +355,13 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
     int code = open_role(segment, ring, timeout_ns, RING_SPSC_CONSUMER, &found, &claim, &died);
     if (code)
         return code;
-    uint64_t head = ring_atomic_load(&found.control->head, memory_order_acquire);        /* C8: of C2 */
-    uint64_t taken = ring_atomic_load(&found.control->head_taken, memory_order_relaxed); /* C8: of C4; by the lock */
-    *consumer = (struct ring_spsc_consumer){ .position = head,
-                                             .usual_header = RING_RECORD_ONE,
-                                             .usual_stride = ring_spsc_stride(0),
-                                             .published = head,
-                                             .publish_at = head + found.publish_bytes,
-                                             .publish_bytes = found.publish_bytes,
-                                             .control = found.control,
-                                             .max_message = (size_t)found.max_message,
-                                             .back_off = ring_back_off_start(found.capacity / BYTES_PER_PAUSE),
-                                             .emptied = head,
-                                             .one_message = RING_SPSC_UNKNOWN,
-                                             .ring_data = found.data,
-                                             .ring_mask = found.capacity - 1,
-                                             .redelivered_until = end_of_doubt(&found, head, died),
-                                             .entry = found.entry,
-                                             .segment = segment,
-                                             .claim = claim };
-    ring_spsc_settle(consumer);
-    struct ring_spsc_record record;
-    code = head % 8 ? -EUCLEAN : ring_spsc_open_record(consumer, &record);
-    if (code == -EUCLEAN || taken > consumer->pack.count || (taken && taken == consumer->pack.count)) {
-        ring_spsc_fail_consumer(consumer, -EBADF);
+    code = ring_spsc_begin_consumer(consumer, segment, &found, claim, died);
+    if (code) {
         consumer->claim = NULL;
-        leave_role(segment, &found, RING_SPSC_CONSUMER, claim, died);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_CONSUMER, claim, died);
         ring_segment_drop(segment);
-        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its first record is impossible", ring, segment->name);
+        return ring_error(code, "ring '%s' in %s is damaged: its first record is impossible", ring, segment->name);
     }
-    consumer->pack.taken = (uint32_t)taken;
     return 0;
 }
 
@@ -342,7 +376,7 @@ int ring_spsc_close_producer(struct ring_spsc_producer *producer)
     producer->max_message = 0;
     producer->claim = NULL;
     if (segment->pid == getpid())
-        leave_role(segment, &found, RING_SPSC_PRODUCER, claim, false);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, claim, false);
     ring_segment_drop(segment);
     return 0;
 }
@@ -360,7 +394,7 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
             ring_atomic_store(&found.control->head_taken, consumer->pack.taken,
                               memory_order_relaxed); /* C4: ordered by L2 */
         }
-        leave_role(segment, &found, RING_SPSC_CONSUMER, claim, false);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_CONSUMER, claim, false);
     }
     consumer->claim = NULL;
     ring_spsc_fail_consumer(consumer, -EBADF);
