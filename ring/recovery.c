@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include <ring/allocator.h>
+#include <ring/blocks.h>
 #include <ring/error.h>
 #include <ring/mpmc_private.h>
 
@@ -25,6 +26,15 @@ static int recover_mpmc(struct ring_segment *segment, const char *ring, struct r
                 : 0;
 }
 
+static int recover_blocks(struct ring_segment *segment, const char *pool, struct ring_recovery *report)
+{
+    struct ring_blocks_repairs repairs = { .struct_size = sizeof repairs };
+    int code = ring_blocks_recover(segment, pool, &repairs);
+    report->blocks_freed += repairs.freed;
+    report->blocks_stranded += repairs.stranded;
+    return code;
+}
+
 int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *report)
 {
     int code = ring_segment_usable(segment);
@@ -42,6 +52,8 @@ int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *rep
         code = ring_segment_entry(segment, i, &entry);
         if (code == 0 && entry.kind == RING_KIND_MPMC)
             code = recover_mpmc(segment, entry.name, &sum);
+        else if (code == 0 && entry.kind == RING_KIND_BLOCKS)
+            code = recover_blocks(segment, entry.name, &sum);
         if (code && code != -ENOENT)
             worst = code;
     }

@@ -8,7 +8,7 @@
 static inline struct ring_segment *test_pool_with(const struct ring_blocks_options *options)
 {
     struct ring_segment *segment =
-        test_create(RING_SEGMENT_MIN_BYTES + ring_blocks_footprint_with(options) + ring_mpmc_footprint(64, 56));
+        test_create(RING_SEGMENT_MIN_BYTES + ring_blocks_footprint_with(options) + (128 << 10));
     REQUIRE_OK(ring_blocks_create_with(segment, "pool", options));
     return segment;
 }

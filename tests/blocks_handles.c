@@ -1,7 +1,6 @@
 /* blocks_handles.c - allocating and freeing blocks: sizes, exhaustion, and what becomes of handles that fit no more. */
 #include "blocks.h"
 
-
 enum { COUNT = 100 };
 
 static struct ring_blocks one, two;

@@ -18,7 +18,8 @@ static void tell(unsigned count, const char *one, const char *many)
 static void print_report(const struct recover *recover, const struct ring_recovery *report)
 {
     const char *segment = without_slash(recover->segment);
-    if (!report->skipped && !report->freed && !report->waiting && !report->pending) {
+    if (!report->skipped && !report->freed && !report->waiting && !report->pending &&
+        !report->blocks_freed && !report->blocks_stranded) {
         printf("nothing to mend in /%s: %u MPMC ring%s looked at (SPSC and broadcast rings need no mending)\n", segment,
                report->rings, report->rings == 1 ? "" : "s");
         return;
@@ -32,6 +33,10 @@ static void print_report(const struct recover *recover, const struct ring_recove
          "messages that dead consumers had taken wait: who receives next gets them, marked as redelivered");
     tell(report->pending, "position is left alone: somebody living is at work on it",
          "positions are left alone: somebody living is at work on them");
+    tell((unsigned)report->blocks_freed, "block that the dead had is free again",
+         "blocks that the dead had are free again");
+    tell((unsigned)report->blocks_stranded, "block is in transit though its sender is gone: its receiver has it",
+         "blocks are in transit though their senders are gone: their receivers have them");
 }
 
 static void json_report(const struct ring_recovery *report)
@@ -43,6 +48,8 @@ static void json_report(const struct ring_recovery *report)
     json_number(&json, "freed", report->freed);
     json_number(&json, "waiting", report->waiting);
     json_number(&json, "pending", report->pending);
+    json_number(&json, "blocks_freed", report->blocks_freed);
+    json_number(&json, "blocks_stranded", report->blocks_stranded);
     json_close(&json, '}');
 }
 
