@@ -21,12 +21,22 @@ struct ring_entry_info {
     uint64_t created_ns; /* CLOCK_REALTIME */
     unsigned generation; /* 0; of a ring that replaces a smaller one ("feed~2" of "feed"): how often that happened */
     unsigned stem;       /* characters of the name before the generation; generation 0: 0 */
+    uint64_t turn;       /* how often this place of the directory was given back before */
+    int node;            /* where its pages were asked for: a node, RING_NODE_ANY or RING_NODE_INTERLEAVED */
 };
 
 /* The directory's entry at `index`, 0 .. max_rings-1. -ENOENT: nothing at that place. -EUCLEAN: damaged. */
 RING_PUBLIC int ring_segment_entry(const struct ring_segment *segment, unsigned index, struct ring_entry_info *entry);
 
+/* Removes a ring (or another named thing) from the segment; its room and its place in the directory are used again.
+ * What was in it is lost. Anybody who may write may call it, also on behalf of participants that died. -EBUSY: a living
+ * process (perhaps this one) takes part in it or observes it, see ring_error_detail(); or somebody paused holds the
+ * directory for over 5 s. -ENOENT; -EINVAL, -ENAMETOOLONG (name); -EACCES: attached read-only; -EUCLEAN: damaged. */
+RING_PUBLIC int ring_segment_free(struct ring_segment *segment, const char *name);
+
 /* ---- For the topologies. ---- */
+
+struct ring_claim;
 
 /* What a maker writes into its place before anybody can find it; `place` is zeroed for `control_bytes`. */
 typedef void ring_place_filler(void *place, const void *options);
@@ -45,8 +55,15 @@ struct ring_place {
 RING_PRIVATE int ring_directory_make(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                                      const struct ring_place *place);
 
-/* Finds a thing of exactly that name, or else the lowest generation of that first name; *index is its place in the
- * directory. -ENOENT, -EINVAL (other kind, bad name), -EUCLEAN. */
+/* Finds a thing and enters it: until the claim is dropped nobody can free it. *index is its place in the directory. For
+ * a participant the claim is then given its seat's byte (seat.h); one who only looks drops it afterwards. Nothing of
+ * the thing may be touched by one who has not entered. Works attached read-only. -ENOENT, -EINVAL (other kind, bad
+ * name), -EUCLEAN; -EBUSY: somebody paused is freeing it; what liveness.h's calls return. */
+RING_PRIVATE int ring_directory_enter(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
+                                      struct ring_entry_info *entry, unsigned *index, struct ring_claim **claim);
+
+/* The first half of it: only tells that it was there. Exactly that name, or else the lowest generation of that first
+ * name. -ENOENT, -EINVAL (other kind, bad name), -EUCLEAN. */
 RING_PRIVATE int ring_directory_find(const struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                                      struct ring_entry_info *entry, unsigned *index);
 

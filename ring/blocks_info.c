@@ -62,10 +62,11 @@ static bool count_word(const struct ring_blocks_view *view, uint64_t word, const
 int ring_blocks_info(struct ring_segment *segment, const char *pool, struct ring_blocks_info *info)
 {
     struct ring_blocks_view view;
+    struct ring_claim *claim;
     bool dead[RING_BLOCK_SEATS_MOST] = { false };
     int code = check_call(segment, info && info->struct_size == sizeof *info);
     if (!code)
-        code = ring_blocks_find(segment, pool, &view);
+        code = ring_blocks_enter(segment, pool, &view, &claim);
     if (code)
         return code;
     *info = (struct ring_blocks_info){ .struct_size = sizeof *info,
@@ -80,27 +81,22 @@ int ring_blocks_info(struct ring_segment *segment, const char *pool, struct ring
             if (!count_word(&view, ring_atomic_load(&view.words[number], memory_order_relaxed), dead, class))
                 info->damaged = true;
     }
+    ring_claim_drop(claim);
     return 0;
 }
 
-int ring_blocks_seat_info(struct ring_segment *segment, const char *pool, unsigned seat,
-                          struct ring_blocks_seat_info *info)
+static int look_at_seat(const struct ring_blocks_view *view, const char *pool, unsigned seat,
+                        struct ring_blocks_seat_info *info)
 {
-    struct ring_blocks_view view;
-    int code = check_call(segment, info && info->struct_size == sizeof *info);
-    if (!code)
-        code = ring_blocks_find(segment, pool, &view);
-    if (code)
-        return code;
-    if (seat >= view.seat_count)
-        return ring_error(-ENOENT, "pool '%s' in %s has %u seats", pool, segment->name, view.seat_count);
+    if (seat >= view->seat_count)
+        return ring_error(-ENOENT, "pool '%s' in %s has %u seats", pool, view->segment->name, view->seat_count);
     *info = (struct ring_blocks_seat_info){ .struct_size = sizeof *info };
-    struct ring_seat place = ring_blocks_seat(&view, seat);
+    struct ring_seat place = ring_blocks_seat(view, seat);
     ring_seat_describe(&place, &info->side);
     if (info->side.peer == RING_PEER_NEVER)
-        return ring_error(-ENOENT, "nobody ever had seat %u of pool '%s' in %s", seat, pool, segment->name);
-    for (uint64_t number = 0; number < view.total; number++) {
-        uint64_t word = ring_atomic_load(&view.words[number], memory_order_relaxed);
+        return ring_error(-ENOENT, "nobody ever had seat %u of pool '%s' in %s", seat, pool, view->segment->name);
+    for (uint64_t number = 0; number < view->total; number++) {
+        uint64_t word = ring_atomic_load(&view->words[number], memory_order_relaxed);
         if (ring_block_seat_of(word) != seat)
             continue;
         info->owned += (word & RING_BLOCK_STATE) == RING_BLOCK_OWNED;
@@ -108,4 +104,19 @@ int ring_blocks_seat_info(struct ring_segment *segment, const char *pool, unsign
         info->passed += (word & RING_BLOCK_STATE) == RING_BLOCK_PASSED;
     }
     return 0;
+}
+
+int ring_blocks_seat_info(struct ring_segment *segment, const char *pool, unsigned seat,
+                          struct ring_blocks_seat_info *info)
+{
+    struct ring_blocks_view view;
+    struct ring_claim *claim;
+    int code = check_call(segment, info && info->struct_size == sizeof *info);
+    if (!code)
+        code = ring_blocks_enter(segment, pool, &view, &claim);
+    if (code)
+        return code;
+    code = look_at_seat(&view, pool, seat, info);
+    ring_claim_drop(claim);
+    return code;
 }

@@ -47,8 +47,9 @@ RING_PRIVATE void ring_blocks_give(const struct ring_blocks_view *view, const st
 
 /* ---- blocks_setup.c ---- */
 
-/* Finds a pool and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
-RING_PRIVATE int ring_blocks_find(const struct ring_segment *segment, const char *pool, struct ring_blocks_view *view);
+/* Finds a pool, enters it (allocator.h) and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
+RING_PRIVATE int ring_blocks_enter(struct ring_segment *segment, const char *pool, struct ring_blocks_view *view,
+                                   struct ring_claim **claim);
 
 RING_INLINE struct ring_seat ring_blocks_seat(const struct ring_blocks_view *view, unsigned index)
 {

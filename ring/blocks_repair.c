@@ -122,10 +122,12 @@ int ring_blocks_recover(struct ring_segment *segment, const char *pool, struct r
     if (segment->witness.read_only)
         return ring_error(-EACCES, "%s is attached for reading only: nothing can be mended through this handle",
                           segment->name);
-    code = ring_blocks_find(segment, pool, &view);
+    struct ring_claim *claim;
+    code = ring_blocks_enter(segment, pool, &view, &claim);
     if (code)
         return code;
     ring_blocks_mend(&view, &found);
+    ring_claim_drop(claim);
     if (repairs)
         *repairs = found;
     return 0;

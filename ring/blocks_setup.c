@@ -173,11 +173,12 @@ int ring_blocks_create(struct ring_segment *segment, const char *pool, size_t bl
 
 /* ---- Finding and checking ---- */
 
-int ring_blocks_find(const struct ring_segment *segment, const char *pool, struct ring_blocks_view *view)
+int ring_blocks_enter(struct ring_segment *segment, const char *pool, struct ring_blocks_view *view,
+                      struct ring_claim **claim)
 {
     struct ring_entry_info entry;
     unsigned index;
-    int code = ring_directory_find(segment, pool, RING_KIND_BLOCKS, &entry, &index);
+    int code = ring_directory_enter(segment, pool, RING_KIND_BLOCKS, &entry, &index, claim);
     if (code)
         return code;
     const struct ring_layout_blocks *control =
@@ -193,23 +194,25 @@ int ring_blocks_find(const struct ring_segment *segment, const char *pool, struc
     }
     memset((void *)view, 0, sizeof *view);
     if (!in_range(&options) ||
-        lay_out(&options, (uintptr_t)(segment->memory.address + entry.offset), view) != entry.bytes)
+        lay_out(&options, (uintptr_t)(segment->memory.address + entry.offset), view) != entry.bytes) {
+        ring_claim_drop(*claim);
         return ring_error(-EUCLEAN,
                           "pool '%s' in %s is damaged: its control page tells of %u classes and %u seats in a place of "
                           "%llu bytes",
                           pool, segment->name, options.class_count, options.seats, (unsigned long long)entry.bytes);
+    }
     view->entry = index;
-    view->segment = (struct ring_segment *)(uintptr_t)segment;
+    view->segment = segment;
     return 0;
 }
 
-static int find_in_time(struct ring_segment *segment, const char *pool, struct ring_blocks_view *view,
-                        int64_t timeout_ns)
+static int enter_in_time(struct ring_segment *segment, const char *pool, struct ring_blocks_view *view,
+                         struct ring_claim **claim, int64_t timeout_ns)
 {
     int64_t deadline = ring_clock_deadline(timeout_ns);
     unsigned attempt = 0;
     for (;;) {
-        int code = ring_blocks_find(segment, pool, view);
+        int code = ring_blocks_enter(segment, pool, view, claim);
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))
@@ -220,7 +223,7 @@ static int find_in_time(struct ring_segment *segment, const char *pool, struct r
 
 /* ---- Seats ---- */
 
-static int take_seat(const struct ring_blocks_view *view, const char *pool, unsigned *seat, struct ring_claim **claim)
+static int take_seat(const struct ring_blocks_view *view, const char *pool, unsigned *seat, struct ring_claim *claim)
 {
     struct ring_seat_row row = { ring_blocks_seat(view, 0), sizeof(struct ring_layout_block_seat), view->seat_count };
     bool died;
@@ -259,17 +262,20 @@ int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, c
     ring_guard_close(&blocks->guarded);
     struct ring_blocks_view view;
     int code = ring_segment_usable(segment);
+    struct ring_claim *claim;
     if (!code)
-        code = find_in_time(segment, pool, &view, timeout_ns);
-    if (!code)
-        code = ring_guard_open(&blocks->guarded);
+        code = enter_in_time(segment, pool, &view, &claim, timeout_ns);
     if (code)
         return code;
-    code = take_seat(&view, pool, &blocks->seat, &blocks->claim);
+    code = ring_guard_open(&blocks->guarded);
+    if (!code)
+        code = take_seat(&view, pool, &blocks->seat, claim);
     if (code) {
         forget(blocks);
+        ring_claim_drop(claim);
         return code;
     }
+    blocks->claim = claim;
     blocks->view = view;
     blocks->me = (uint64_t)blocks->seat << RING_BLOCK_SEAT;
     for (unsigned i = 0; i < view.class_count; i++)
@@ -289,7 +295,8 @@ int ring_blocks_close(struct ring_blocks *blocks)
     if (ours) {
         ring_blocks_settle(&blocks->view, blocks->seat, true, NULL);
         struct ring_seat seat = ring_blocks_seat(&blocks->view, blocks->seat);
-        ring_seat_leave(&seat, blocks->claim, false);
+        ring_seat_leave(&seat, false);
+        ring_claim_drop(blocks->claim); /* last: the pool may be gone now */
     }
     forget(blocks);
     ring_segment_drop(segment);

@@ -32,12 +32,17 @@ struct ring_seat ring_broadcast_consumer_seat(struct ring_segment *segment, unsi
 
 /* Steps common to all who come. */
 static int come(struct ring_segment *segment, const char *ring, int64_t timeout_ns, struct ring_broadcast_found *found,
-                struct ring_guarded *guarded)
+                struct ring_claim **claim, struct ring_guarded *guarded)
 {
     int code = ring_segment_usable(segment);
     if (!code)
-        code = ring_broadcast_find_in_time(segment, ring, found, timeout_ns);
-    return code ? code : ring_guard_open(guarded);
+        code = ring_broadcast_enter_in_time(segment, ring, found, claim, timeout_ns);
+    if (code)
+        return code;
+    code = ring_guard_open(guarded);
+    if (code)
+        ring_claim_drop(*claim);
+    return code;
 }
 
 static int damaged(const struct ring_segment *segment, const char *ring)
@@ -47,7 +52,7 @@ static int damaged(const struct ring_segment *segment, const char *ring)
 }
 
 static int take_producer(struct ring_segment *segment, const char *ring, const struct ring_broadcast_found *found,
-                         struct ring_claim **claim, uint64_t *position)
+                         struct ring_claim *claim, uint64_t *position)
 {
     bool died;
     struct ring_seat seat = ring_broadcast_producer_seat(segment, found->control, found->entry);
@@ -62,7 +67,7 @@ static int take_producer(struct ring_segment *segment, const char *ring, const s
     bool sound = code == 0 && ring_broadcast_judge_at(found, *position) == -EAGAIN;
     if (sound && (*position == found->start_position || ring_broadcast_judge_at(found, *position - 1) == 0))
         return 0;
-    ring_seat_leave(&seat, *claim, died);
+    ring_seat_leave(&seat, died);
     return damaged(segment, ring);
 }
 
@@ -77,14 +82,15 @@ int ring_broadcast_open_producer(struct ring_broadcast_producer *producer, struc
     struct ring_guarded guarded;
     struct ring_claim *claim;
     uint64_t position = 0;
-    int code = come(segment, ring, timeout_ns, &found, &guarded);
+    int code = come(segment, ring, timeout_ns, &found, &claim, &guarded);
     if (code)
         return code;
     uint64_t *known_dead = calloc(found.seat_count, sizeof *known_dead);
-    code = known_dead ? take_producer(segment, ring, &found, &claim, &position) : ring_error(-ENOMEM, "out of memory");
+    code = known_dead ? take_producer(segment, ring, &found, claim, &position) : ring_error(-ENOMEM, "out of memory");
     if (code) {
         free(known_dead);
         ring_guard_close(&guarded);
+        ring_claim_drop(claim);
         return code;
     }
     ring_segment_hold(segment);
@@ -154,7 +160,7 @@ static void settle_start(const struct ring_broadcast_found *found, struct ring_l
 }
 
 static int take_consumer(struct ring_segment *segment, const char *ring, const struct ring_broadcast_found *found,
-                         struct ring_claim **claim, unsigned *index)
+                         struct ring_claim *claim, unsigned *index)
 {
     bool died;
     struct ring_seat_row row = { .first = ring_broadcast_consumer_seat(segment, found->seats, found->entry, 0),
@@ -223,25 +229,28 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
         return ring_error(-EINVAL, "there is no way %d to join: RING_BROADCAST_NEWEST, _OLDEST or _AT", (int)join);
     struct ring_broadcast_found found;
     struct ring_guarded guarded;
-    struct ring_claim *claim = NULL;
+    struct ring_claim *claim;
     unsigned index = 0;
     struct start start = { 0, 0 };
-    int code = come(segment, ring, timeout_ns, &found, &guarded);
+    int code = come(segment, ring, timeout_ns, &found, &claim, &guarded);
     if (code)
         return code;
     if (with_seat)
-        code = take_consumer(segment, ring, &found, &claim, &index);
+        code = take_consumer(segment, ring, &found, claim, &index);
+    else
+        ring_claim_seal(claim); /* an observer has nothing but its presence */
     if (!code) {
         code = find_start(&found, join, position, &start);
         if (code == -EUCLEAN)
             code = damaged(segment, ring);
         if (code && with_seat) {
             struct ring_seat seat = ring_broadcast_consumer_seat(segment, found.seats, found.entry, index);
-            ring_seat_leave(&seat, claim, false);
+            ring_seat_leave(&seat, false);
         }
     }
     if (code) {
         ring_guard_close(&guarded);
+        ring_claim_drop(claim);
         return code;
     }
     struct ring_layout_broadcast_seat *seat = with_seat ? ring_broadcast_seat_at(found.seats, index) : NULL;
@@ -283,8 +292,9 @@ int ring_broadcast_close_producer(struct ring_broadcast_producer *producer)
     producer->fault = -EBADF;
     if (ours) {
         struct ring_seat seat = ring_broadcast_producer_seat(segment, producer->control, producer->entry);
-        ring_seat_leave(&seat, producer->claim, false);
+        ring_seat_leave(&seat, false);
         ring_broadcast_wake(producer);
+        ring_claim_drop(producer->claim); /* last: the ring may be gone now */
     }
     free(producer->known_dead);
     ring_guard_close(&producer->guarded);
@@ -305,9 +315,11 @@ int ring_broadcast_close_consumer(struct ring_broadcast_consumer *consumer)
     if (ours && consumer->seat) {
         struct ring_seat seat = { .segment = segment, .record = &consumer->seat->role };
         ring_atomic_store(&consumer->seat->position, consumer->position, memory_order_release); /* B9 */
-        ring_seat_leave(&seat, consumer->claim, false);
+        ring_seat_leave(&seat, false);
         ring_wake(&consumer->control->producer_asleep);
     }
+    if (ours)
+        ring_claim_drop(consumer->claim); /* last: the ring may be gone now */
     ring_guard_close(&consumer->guarded);
     ring_segment_drop(segment);
     return 0;

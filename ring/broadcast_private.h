@@ -21,13 +21,14 @@ struct ring_broadcast_found {
     unsigned entry;
 };
 
-/* Finds a ring and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
-RING_PRIVATE int ring_broadcast_find(struct ring_segment *segment, const char *ring,
-                                     struct ring_broadcast_found *found);
+/* Finds a ring, enters it (allocator.h) and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
+RING_PRIVATE int ring_broadcast_enter(struct ring_segment *segment, const char *ring,
+                                      struct ring_broadcast_found *found, struct ring_claim **claim);
 
 /* The same, waiting for it to appear: -ETIMEDOUT. */
-RING_PRIVATE int ring_broadcast_find_in_time(struct ring_segment *segment, const char *ring,
-                                             struct ring_broadcast_found *found, int64_t timeout_ns);
+RING_PRIVATE int ring_broadcast_enter_in_time(struct ring_segment *segment, const char *ring,
+                                              struct ring_broadcast_found *found, struct ring_claim **claim,
+                                              int64_t timeout_ns);
 
 RING_INLINE struct ring_layout_broadcast_seat *ring_broadcast_seat_at(unsigned char *seats, unsigned index)
 {

@@ -122,10 +122,11 @@ int ring_broadcast_create(struct ring_segment *segment, const char *ring, size_t
 
 /* ---- Finding and checking a ring ---- */
 
-int ring_broadcast_find(struct ring_segment *segment, const char *ring, struct ring_broadcast_found *found)
+int ring_broadcast_enter(struct ring_segment *segment, const char *ring, struct ring_broadcast_found *found,
+                         struct ring_claim **claim)
 {
     struct ring_entry_info entry;
-    int code = ring_directory_find(segment, ring, RING_KIND_BROADCAST, &entry, &found->entry);
+    int code = ring_directory_enter(segment, ring, RING_KIND_BROADCAST, &entry, &found->entry, claim);
     if (code)
         return code;
     struct ring_layout_broadcast *control =
@@ -140,13 +141,15 @@ int ring_broadcast_find(struct ring_segment *segment, const char *ring, struct r
     if (entry.bytes < RING_LAYOUT_PAGE || !shape_is_possible(found->slots, found->slot_bytes, found->seat_count) ||
         (found->slots & (found->slots - 1)) || found->stride != stride_for(found->slot_bytes) ||
         (policy != RING_BROADCAST_OVERWRITE && policy != RING_BROADCAST_LOSSLESS) ||
-        entry.bytes != footprint_of(found->slots, found->slot_bytes, found->seat_count))
+        entry.bytes != footprint_of(found->slots, found->slot_bytes, found->seat_count)) {
+        ring_claim_drop(*claim);
         return ring_error(
             -EUCLEAN,
             "ring '%s' in %s is damaged: its control page says %llu slots of %llu bytes and %u seats in a "
             "place of %llu bytes",
             ring, segment->name, (unsigned long long)found->slots, (unsigned long long)found->slot_bytes,
             found->seat_count, (unsigned long long)entry.bytes);
+    }
     found->policy = (enum ring_broadcast_policy)policy;
     found->seats = (unsigned char *)control + RING_LAYOUT_PAGE;
     found->data = (unsigned char *)control + data_offset(found->seat_count);
@@ -154,13 +157,13 @@ int ring_broadcast_find(struct ring_segment *segment, const char *ring, struct r
     return 0;
 }
 
-int ring_broadcast_find_in_time(struct ring_segment *segment, const char *ring, struct ring_broadcast_found *found,
-                                int64_t timeout_ns)
+int ring_broadcast_enter_in_time(struct ring_segment *segment, const char *ring, struct ring_broadcast_found *found,
+                                 struct ring_claim **claim, int64_t timeout_ns)
 {
     int64_t deadline = ring_clock_deadline(timeout_ns);
     unsigned attempt = 0;
     for (;;) {
-        int code = ring_broadcast_find(segment, ring, found);
+        int code = ring_broadcast_enter(segment, ring, found, claim);
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))

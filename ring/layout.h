@@ -28,7 +28,7 @@
 
 #define RING_LAYOUT_MAGIC         UINT64_C(0x474e49524d485301) /* bytes 01 'S' 'H' 'M' 'R' 'I' 'N' 'G' in memory */
 #define RING_LAYOUT_MAGIC_FOREIGN UINT64_C(0x0153484d52494e47) /* the same, of a machine of the other byte order */
-#define RING_LAYOUT_VERSION       UINT32_C(1)
+#define RING_LAYOUT_VERSION       UINT32_C(2)
 #define RING_LAYOUT_BYTE_ORDER    UINT32_C(0x01020304)
 #define RING_LAYOUT_NEEDS         UINT64_C(0) /* incompatible features this code knows: none yet */
 #define RING_LAYOUT_PAGE          4096        /* granule of the layout, whatever the machine's page is */
@@ -64,6 +64,18 @@ enum ring_layout_entry_state {
     RING_ENTRY_READY = 1, /* release-stored last: all other fields of the entry and its ring are final */
 };
 
+/* The word of an entry: how often its place was given back, what it holds, and whether it does:
+ *
+ *      63               16 15     8 7      0
+ *     +-------------------+--------+--------+
+ *     | turn              | kind   | state  |
+ *     +-------------------+--------+--------+
+ *
+ * so one look tells whether an entry is still the one that was found. */
+#define RING_ENTRY_STATE UINT64_C(0xff)
+#define RING_ENTRY_KIND  8
+#define RING_ENTRY_TURN  16
+
 enum ring_layout_kind {
     RING_KIND_NONE = 0,
     RING_KIND_SPSC = 1,
@@ -73,17 +85,19 @@ enum ring_layout_kind {
     RING_KIND_HEAP = 5,   /* a heap of pieces of any size */
 };
 
-/* One named ring. Writer: the holder of the directory lock, until `state` is RING_ENTRY_READY; then nobody. */
+/* One named thing. Writer: the holder of the directory lock, and only while the word says FREE; READY to FREE it goes
+ * by one who holds the entry's RING_LOCK_PRESENCE alone besides. */
 struct ring_layout_entry {
-    /*   0 */ RING_ATOMIC(uint32_t) state; /* enum ring_layout_entry_state */
-    /*   4 */ uint32_t kind;               /* enum ring_layout_kind */
-    /*   8 */ uint64_t offset;             /* of the ring's control page in the segment */
-    /*  16 */ uint64_t bytes;              /* of control, data and overhang */
-    /*  24 */ uint64_t created_ns;
-    /*  32 */ char name[RING_LAYOUT_NAME];
-    /*  96 */ uint32_t generation; /* 0; of a ring that replaces a smaller one, how often that happened so far */
-    /* 100 */ uint32_t stem;       /* generation > 0: the name is the first one, of so many characters, '~', generation */
-    /* 104 */ uint8_t reserved[24];
+    /*   0 */ RING_ATOMIC(uint64_t) word;   /* see above */
+    /*   8 */ RING_ATOMIC(uint64_t) offset; /* of the ring's control page in the segment */
+    /*  16 */ RING_ATOMIC(uint64_t) bytes;  /* of control, data and overhang */
+    /*  24 */ RING_ATOMIC(uint64_t) created_ns;
+    /*  32 */ RING_ATOMIC(uint64_t) name[RING_LAYOUT_NAME / 8];
+    /*  96 */ RING_ATOMIC(uint32_t) generation; /* 0; of a ring that replaces a smaller one, how often that happened */
+    /* 100 */ RING_ATOMIC(
+        uint32_t) stem;                  /* generation > 0: the name is the first one, of so many characters, '~', it */
+    /* 104 */ RING_ATOMIC(int32_t) node; /* its pages' node as it was asked for, or RING_NODE_ANY ... */
+    /* 108 */ uint8_t reserved[20];
     /* 128 */
 };
 
@@ -91,7 +105,7 @@ enum ring_layout_role_state {
     RING_ROLE_NEVER = 0,    /* nobody has held it yet */
     RING_ROLE_ATTACHED = 1, /* held; if its lock is free all the same, the holder died */
     RING_ROLE_CLOSED = 2,   /* the last holder left in good order */
-    RING_ROLE_MOVED = 3,    /* producer of an SPSC ring: it goes on in the next generation, nobody produces here again */
+    RING_ROLE_MOVED = 3, /* producer of an SPSC ring: it goes on in the next generation, nobody produces here again */
 };
 
 /* One side of a ring. Writer: the holder of the role's lock. A death leaves state ATTACHED and a free lock. */
@@ -116,7 +130,7 @@ struct ring_layout_spsc {
     /* 136 */ RING_ATOMIC(uint64_t) head_taken;  /* messages of the record at head already taken. Writer: consumer */
     /* 144 */ RING_ATOMIC(uint64_t) head_peeked; /* records before it may have been handed out. Writer: consumer */
     /* 152 */ RING_ATOMIC(uint64_t)
-        head_doubt; /* records before it may have been seen by one who died. Writer: consumer */
+    head_doubt; /* records before it may have been seen by one who died. Writer: consumer */
     /* 160 */ uint8_t reserved1[96];
     /* 256 */ RING_ATOMIC(uint32_t) consumer_asleep; /* 1: wake me. Writer: consumer sets, either clears */
     /* 260 */ uint8_t reserved2[124];
@@ -143,6 +157,7 @@ struct ring_layout_spsc {
 /* Bytes of an object's byte range used for locks: far behind any data, so locks and contents never meet. */
 #define RING_LOCK_DIRECTORY INT64_C(0x4000000000000000)
 #define RING_LOCK_ROLES     INT64_C(0x4000000000001000) /* + 2 * directory entry, + 1 for the consumer */
+#define RING_LOCK_PRESENCE  INT64_C(0x4000000000100000) /* + directory entry: shared by all who use it */
 #define RING_LOCK_SEATS     INT64_C(0x4000000001000000) /* + RING_SEATS_MAX * directory entry + seat */
 #define RING_SEATS_MAX      4096                        /* seats of one ring: places of its participants */
 
@@ -155,6 +170,7 @@ static_assert(sizeof(struct ring_layout_entry) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_entry, offset) == 8, "ABI");
 static_assert(offsetof(struct ring_layout_entry, name) == 32, "ABI");
 static_assert(offsetof(struct ring_layout_entry, generation) == 96, "ABI");
+static_assert(offsetof(struct ring_layout_entry, node) == 104, "ABI");
 static_assert(sizeof(struct ring_layout_role) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_role, started) == 16, "ABI");
 static_assert(sizeof(struct ring_layout_spsc) == 768, "ABI");

@@ -20,6 +20,7 @@
 struct ring_claim {
     void *page; /* PROT_NONE mapping whose only use is to keep the locked description open */
     size_t bytes;
+    int fd; /* of that description while more bytes may be added, else -1 */
 };
 
 static bool is_object(const struct ring_witness *witness, int fd)
@@ -55,13 +56,13 @@ static int open_again(const struct ring_witness *witness)
     return fd;
 }
 
-static int lock_call(int fd, int command, short type, int64_t byte, struct flock *lock)
+static int lock_call(int fd, int command, short type, int64_t byte, int64_t count, struct flock *lock)
 {
     memset(lock, 0, sizeof *lock);
     lock->l_type = type;
     lock->l_whence = SEEK_SET;
     lock->l_start = byte;
-    lock->l_len = 1;
+    lock->l_len = count;
     int result;
     do
         result = fcntl(fd, command, lock);
@@ -69,40 +70,44 @@ static int lock_call(int fd, int command, short type, int64_t byte, struct flock
     return result == 0 ? 0 : -errno;
 }
 
-static int claim_with(struct ring_claim *claim, int fd, int64_t byte)
+static int lock_byte(int fd, short type, int64_t byte)
 {
     struct flock lock;
-    int code = lock_call(fd, F_OFD_SETLK, F_WRLCK, byte, &lock);
+    int code = lock_call(fd, F_OFD_SETLK, type, byte, 1, &lock);
     if (code == -EAGAIN || code == -EACCES)
         return ring_error(-EBUSY, "it is held by a living process");
     if (code)
         return ring_error(code, "the kernel refused a lock (%s): the file system must support OFD locks",
                           strerror(-code));
+    return 0;
+}
+
+static int keep_open(struct ring_claim *claim)
+{
     claim->bytes = (size_t)sysconf(_SC_PAGESIZE);
-    claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED, fd, 0);
+    claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED, claim->fd, 0);
     if (claim->page == MAP_FAILED)
         return ring_error(-errno, "no address space for a proof of life (%s)", strerror(errno));
     if (madvise(claim->page, claim->bytes, MADV_DONTFORK) != 0) {
-        code = -errno;
+        int code = -errno;
         munmap(claim->page, claim->bytes);
         return ring_error(code, "the kernel refused MADV_DONTFORK (%s)", strerror(-code));
     }
     return 0;
 }
 
-int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
+static int claim_byte(struct ring_claim **claim, struct ring_witness *witness, short type, int64_t byte)
 {
     *claim = NULL;
-    if (witness->read_only)
-        return ring_error(-EACCES, "the segment is attached read-only: it can be observed, but nothing in it taken");
     struct ring_claim *made = calloc(1, sizeof *made);
     if (!made)
         return ring_error(-ENOMEM, "out of memory");
-    int fd = open_again(witness);
-    int code = fd < 0 ? fd : claim_with(made, fd, byte);
-    if (fd >= 0)
-        close(fd);
+    made->fd = open_again(witness);
+    int code = made->fd < 0 ? made->fd : lock_byte(made->fd, type, byte);
+    if (!code)
+        code = keep_open(made);
     if (code) {
+        ring_claim_seal(made);
         free(made);
         return code;
     }
@@ -110,25 +115,69 @@ int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int
     return 0;
 }
 
+static int refuse_read_only(const struct ring_witness *witness)
+{
+    return witness->read_only ? ring_error(-EACCES, "the segment is attached read-only: it can be observed, but "
+                                                    "nothing in it taken")
+                              : 0;
+}
+
+int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
+{
+    *claim = NULL;
+    int code = refuse_read_only(witness);
+    if (!code)
+        code = claim_byte(claim, witness, F_WRLCK, byte);
+    if (!code)
+        ring_claim_seal(*claim);
+    return code;
+}
+
+int ring_claim_share(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
+{
+    return claim_byte(claim, witness, F_RDLCK, byte);
+}
+
+int ring_claim_add(struct ring_claim *claim, const struct ring_witness *witness, int64_t byte)
+{
+    int code = refuse_read_only(witness);
+    return code ? code : lock_byte(claim->fd, F_WRLCK, byte);
+}
+
+void ring_claim_seal(struct ring_claim *claim)
+{
+    if (claim->fd >= 0)
+        close(claim->fd);
+    claim->fd = -1;
+}
+
 void ring_claim_drop(struct ring_claim *claim)
 {
     if (!claim)
         return;
+    ring_claim_seal(claim);
     munmap(claim->page, claim->bytes);
     free(claim);
 }
 
-bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
+int64_t ring_claim_first_held(struct ring_witness *witness, int64_t byte, int64_t count)
 {
     int fd = witness->fd;
     bool borrowed = is_object(witness, fd);
     if (!borrowed)
         fd = open_again(witness);
     if (fd < 0)
-        return true;
+        return byte;
     struct flock lock;
-    int code = lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, &lock);
+    int code = lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, count, &lock);
     if (!borrowed)
         close(fd);
-    return code != 0 || lock.l_type != F_UNLCK;
+    if (code != 0)
+        return byte;
+    return lock.l_type == F_UNLCK ? -1 : (int64_t)lock.l_start < byte ? byte : (int64_t)lock.l_start;
+}
+
+bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
+{
+    return ring_claim_first_held(witness, byte, 1) >= 0;
 }

@@ -30,10 +30,24 @@ struct ring_witness {
 /* Takes the byte. -EBUSY: a living process (or another handle of this one) has it. -EACCES: attached read-only. */
 RING_PRIVATE int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte);
 
-/* Gives it back; NULL is allowed. */
+/* Takes a byte together with others that share it: as many claims as like, while nobody has taken it alone. Works
+ * attached read-only too. The claim may be given more bytes until it is sealed. -EBUSY: somebody has it alone. */
+RING_PRIVATE int ring_claim_share(struct ring_claim **claim, struct ring_witness *witness, int64_t byte);
+
+/* Takes one more byte, alone, into a claim that was shared and not sealed. Errors as of ring_claim_take; the claim
+ * stays as it was. */
+RING_PRIVATE int ring_claim_add(struct ring_claim *claim, const struct ring_witness *witness, int64_t byte);
+
+/* Nothing more will be added: closes the claim's descriptor. */
+RING_PRIVATE void ring_claim_seal(struct ring_claim *claim);
+
+/* Gives it back, with all its bytes; NULL is allowed. */
 RING_PRIVATE void ring_claim_drop(struct ring_claim *claim);
 
 /* Is the byte held by a living process? True also in doubt. */
 RING_PRIVATE bool ring_claim_is_held(struct ring_witness *witness, int64_t byte);
+
+/* The first byte of `count` from `byte` on that is held by a living process, or -1. In doubt the first one. */
+RING_PRIVATE int64_t ring_claim_first_held(struct ring_witness *witness, int64_t byte, int64_t count);
 
 #endif

@@ -48,54 +48,71 @@ static uint64_t count_held(const struct ring_mpmc_view *view, uint64_t head)
     return held;
 }
 
-int ring_mpmc_info(struct ring_segment *segment, const char *ring, struct ring_mpmc_info *info)
+static int look(const struct ring_mpmc_view *view, const char *ring, struct ring_mpmc_info *info)
 {
-    struct ring_mpmc_view view;
-    int code = check_call(segment, info && info->struct_size == sizeof *info);
-    if (!code)
-        code = ring_mpmc_find(segment, ring, &view);
-    if (code)
-        return code;
     *info = (struct ring_mpmc_info){ .struct_size = sizeof *info,
-                                     .slots = view.mask + 1,
-                                     .slot_bytes = view.max_message,
-                                     .stride = view.stride,
-                                     .seats = view.seat_count,
-                                     .flags = view.flags };
-    code = ring_mpmc_claimed(&view, true, &info->head);
+                                     .slots = view->mask + 1,
+                                     .slot_bytes = view->max_message,
+                                     .stride = view->stride,
+                                     .seats = view->seat_count,
+                                     .flags = view->flags };
+    int code = ring_mpmc_claimed(view, true, &info->head);
     if (!code)
-        code = ring_mpmc_claimed(&view, false, &info->tail);
+        code = ring_mpmc_claimed(view, false, &info->tail);
     if (code)
-        return ring_error(code, "ring '%s' in %s is damaged: its modes are impossible", ring, segment->name);
+        return ring_error(code, "ring '%s' in %s is damaged: its modes are impossible", ring, view->segment->name);
     info->messages = info->tail - info->head;
     if (info->messages > info->slots) /* head is older than tail */
         info->messages = info->slots;
-    info->held = count_held(&view, info->head);
-    info->sole_producer = is_sole(&view, false);
-    info->sole_consumer = is_sole(&view, true);
-    count_seats(&view, info);
+    info->held = count_held(view, info->head);
+    info->sole_producer = is_sole(view, false);
+    info->sole_consumer = is_sole(view, true);
+    count_seats(view, info);
+    return 0;
+}
+
+int ring_mpmc_info(struct ring_segment *segment, const char *ring, struct ring_mpmc_info *info)
+{
+    struct ring_mpmc_view view;
+    struct ring_claim *claim;
+    int code = check_call(segment, info && info->struct_size == sizeof *info);
+    if (!code)
+        code = ring_mpmc_enter(segment, ring, &view, &claim);
+    if (code)
+        return code;
+    code = look(&view, ring, info);
+    ring_claim_drop(claim);
+    return code;
+}
+
+static int look_at_seat(const struct ring_mpmc_view *view, const char *ring, unsigned seat,
+                        struct ring_mpmc_seat_info *info)
+{
+    if (seat >= view->seat_count)
+        return ring_error(-ENOENT, "ring '%s' in %s has %u seats", ring, view->segment->name, view->seat_count);
+    *info = (struct ring_mpmc_seat_info){ .struct_size = sizeof *info };
+    struct ring_seat place = ring_mpmc_seat(view, seat);
+    ring_seat_describe(&place, &info->side);
+    if (info->side.peer == RING_PEER_NEVER)
+        return ring_error(-ENOENT, "nobody ever had seat %u of ring '%s' in %s", seat, ring, view->segment->name);
+    info->consumer = ring_atomic_load(&view->seats[seat].side, memory_order_relaxed) == RING_SIDE_CONSUMER; /* M16 */
+    uint64_t intent = ring_atomic_load(&view->seats[seat].intent, memory_order_acquire);                    /* M11 */
+    uint64_t near = ring_atomic_load(ring_mpmc_counter(view, info->consumer), memory_order_relaxed);
+    info->positions = intent & RING_INTENT_MOST;
+    info->position = ring_mpmc_intent_position(intent, near);
     return 0;
 }
 
 int ring_mpmc_seat_info(struct ring_segment *segment, const char *ring, unsigned seat, struct ring_mpmc_seat_info *info)
 {
     struct ring_mpmc_view view;
+    struct ring_claim *claim;
     int code = check_call(segment, info && info->struct_size == sizeof *info);
     if (!code)
-        code = ring_mpmc_find(segment, ring, &view);
+        code = ring_mpmc_enter(segment, ring, &view, &claim);
     if (code)
         return code;
-    if (seat >= view.seat_count)
-        return ring_error(-ENOENT, "ring '%s' in %s has %u seats", ring, segment->name, view.seat_count);
-    *info = (struct ring_mpmc_seat_info){ .struct_size = sizeof *info };
-    struct ring_seat place = ring_mpmc_seat(&view, seat);
-    ring_seat_describe(&place, &info->side);
-    if (info->side.peer == RING_PEER_NEVER)
-        return ring_error(-ENOENT, "nobody ever had seat %u of ring '%s' in %s", seat, ring, segment->name);
-    info->consumer = ring_atomic_load(&view.seats[seat].side, memory_order_relaxed) == RING_SIDE_CONSUMER; /* M16 */
-    uint64_t intent = ring_atomic_load(&view.seats[seat].intent, memory_order_acquire);                    /* M11 */
-    uint64_t near = ring_atomic_load(ring_mpmc_counter(&view, info->consumer), memory_order_relaxed);
-    info->positions = intent & RING_INTENT_MOST;
-    info->position = ring_mpmc_intent_position(intent, near);
-    return 0;
+    code = look_at_seat(&view, ring, seat, info);
+    ring_claim_drop(claim);
+    return code;
 }

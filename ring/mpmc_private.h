@@ -136,8 +136,9 @@ RING_INLINE void ring_mpmc_settle(struct ring_mpmc_end *end)
 
 /* ---- mpmc_setup.c ---- */
 
-/* Finds a ring and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
-RING_PRIVATE int ring_mpmc_find(struct ring_segment *segment, const char *ring, struct ring_mpmc_view *view);
+/* Finds a ring, enters it (allocator.h) and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
+RING_PRIVATE int ring_mpmc_enter(struct ring_segment *segment, const char *ring, struct ring_mpmc_view *view,
+                                 struct ring_claim **claim);
 
 RING_INLINE struct ring_seat ring_mpmc_seat(const struct ring_mpmc_view *view, unsigned index)
 {

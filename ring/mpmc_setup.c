@@ -131,11 +131,12 @@ int ring_mpmc_create(struct ring_segment *segment, const char *ring, size_t slot
 
 /* ---- Finding and checking ---- */
 
-int ring_mpmc_find(struct ring_segment *segment, const char *ring, struct ring_mpmc_view *view)
+int ring_mpmc_enter(struct ring_segment *segment, const char *ring, struct ring_mpmc_view *view,
+                    struct ring_claim **claim)
 {
     struct ring_entry_info entry;
     unsigned index;
-    int code = ring_directory_find(segment, ring, RING_KIND_MPMC, &entry, &index);
+    int code = ring_directory_enter(segment, ring, RING_KIND_MPMC, &entry, &index, claim);
     if (code)
         return code;
     struct ring_layout_mpmc *control = (struct ring_layout_mpmc *)(void *)(segment->memory.address + entry.offset);
@@ -148,11 +149,13 @@ int ring_mpmc_find(struct ring_segment *segment, const char *ring, struct ring_m
     struct shape shape = { 0, 0, 0, 0 };
     if (in_range(&options))
         shape = shape_of(options.slots, options.slot_bytes, options.seats);
-    if (shape.slots == 0 || shape.slots != options.slots || shape.stride != stride || shape.bytes != entry.bytes)
+    if (shape.slots == 0 || shape.slots != options.slots || shape.stride != stride || shape.bytes != entry.bytes) {
+        ring_claim_drop(*claim);
         return ring_error(-EUCLEAN,
                           "ring '%s' in %s is damaged: its control page tells of %zu slots of %zu bytes in a place "
                           "of %llu",
                           ring, segment->name, options.slots, options.slot_bytes, (unsigned long long)entry.bytes);
+    }
     *view = (struct ring_mpmc_view){ .control = control,
                                      .seats = (struct ring_layout_seat *)(void *)((unsigned char *)control +
                                                                                   RING_LAYOUT_PAGE),
@@ -168,12 +171,13 @@ int ring_mpmc_find(struct ring_segment *segment, const char *ring, struct ring_m
     return 0;
 }
 
-static int find_in_time(struct ring_segment *segment, const char *ring, struct ring_mpmc_view *view, int64_t timeout_ns)
+static int enter_in_time(struct ring_segment *segment, const char *ring, struct ring_mpmc_view *view,
+                         struct ring_claim **claim, int64_t timeout_ns)
 {
     int64_t deadline = ring_clock_deadline(timeout_ns);
     unsigned attempt = 0;
     for (;;) {
-        int code = ring_mpmc_find(segment, ring, view);
+        int code = ring_mpmc_enter(segment, ring, view, claim);
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))
@@ -275,7 +279,7 @@ static int settle_in(const struct ring_mpmc_view *view, unsigned seat, bool cons
 
 /* Takes a seat; the ring's lock is held. */
 static int take_seat(const struct ring_mpmc_view *view, const char *ring, bool consumers, unsigned *seat,
-                     struct ring_claim **claim)
+                     struct ring_claim *claim)
 {
     struct ring_seat_row row = { ring_mpmc_seat(view, 0), sizeof(struct ring_layout_seat), view->seat_count };
     bool died;
@@ -291,7 +295,7 @@ static int take_seat(const struct ring_mpmc_view *view, const char *ring, bool c
     code = settle_in(view, *seat, consumers, died, barrier);
     if (code) {
         struct ring_seat place = ring_seat_of_row(&row, *seat);
-        ring_seat_leave(&place, *claim, died);
+        ring_seat_leave(&place, died);
     }
     return code;
 }
@@ -342,16 +346,18 @@ static int open_end(struct ring_mpmc_end *end, struct ring_segment *segment, con
     unsigned seat;
     int code = ring_segment_usable(segment);
     if (!code)
-        code = find_in_time(segment, ring, &view, timeout_ns);
-    if (!code) {
-        ring_wait_register(); /* the first time it may take some 20 ms: not while others wait for the lock */
-        code = ring_mpmc_lock(&view, LOCK_LIMIT_NS, &lock);
-    }
+        code = enter_in_time(segment, ring, &view, &claim, timeout_ns);
     if (code)
         return code;
+    ring_wait_register(); /* the first time it may take some 20 ms: not while others wait for the lock */
+    code = ring_mpmc_lock(&view, LOCK_LIMIT_NS, &lock);
+    if (code) {
+        ring_claim_drop(claim);
+        return code;
+    }
     code = ring_guard_open(&end->guarded);
     if (!code)
-        code = take_seat(&view, ring, consumer, &seat, &claim);
+        code = take_seat(&view, ring, consumer, &seat, claim);
     if (!code) {
         set_up(end, &view, consumer, seat, claim);
         ring_mpmc_promote(end);
@@ -359,6 +365,7 @@ static int open_end(struct ring_mpmc_end *end, struct ring_segment *segment, con
         ring_segment_hold(segment);
     } else {
         ring_guard_close(&end->guarded);
+        ring_claim_drop(claim);
     }
     ring_claim_drop(lock);
     return code;
@@ -392,11 +399,12 @@ static void leave(struct ring_mpmc_end *end)
     struct ring_claim *lock = NULL;
     ring_mpmc_lock(&end->view, LOCK_LIMIT_NS, &lock); /* without it only the counts may be out of date for a while */
     struct ring_seat seat = ring_mpmc_seat(&end->view, end->seat);
-    ring_seat_leave(&seat, end->claim, false);
+    ring_seat_leave(&seat, false);
     count_attached(&end->view);
-    ring_claim_drop(lock);
     ring_wake(&end->view.control->consumers_asleep);
     ring_wake(&end->view.control->producers_asleep);
+    ring_claim_drop(end->claim); /* behind the last touch: the ring may be gone now */
+    ring_claim_drop(lock);
 }
 
 static int close_end(struct ring_mpmc_end *end)

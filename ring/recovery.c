@@ -13,10 +13,12 @@ static int recover_mpmc(struct ring_segment *segment, const char *ring, struct r
 {
     struct ring_mpmc_view view;
     struct ring_mpmc_repairs repairs = { 0, 0, 0, 0 };
-    int code = ring_mpmc_find(segment, ring, &view);
+    struct ring_claim *claim;
+    int code = ring_mpmc_enter(segment, ring, &view, &claim);
     if (code)
         return code;
     code = ring_mpmc_repair(&view, NULL, NULL, true, &repairs);
+    ring_claim_drop(claim);
     report->rings++;
     report->skipped += repairs.skipped;
     report->freed += repairs.freed;

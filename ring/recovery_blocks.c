@@ -67,12 +67,15 @@ static int look_at_records(struct search *search, const struct ring_spsc_found *
 static int look_at_spsc(struct search *search, const char *ring)
 {
     struct ring_spsc_found found;
-    int code = ring_spsc_find(search->segment, ring, &found);
+    int code = ring_spsc_enter(search->segment, ring, &found);
     if (code)
         return code;
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) /* both sides may be running meanwhile */
-        if (look_at_records(search, &found) == 0)
-            return 0;
+    bool done = false;
+    for (int attempt = 0; attempt < ATTEMPTS && !done; attempt++) /* both sides may be running meanwhile */
+        done = look_at_records(search, &found) == 0;
+    ring_claim_drop(found.claim);
+    if (done)
+        return 0;
     return ring_error(-EAGAIN, "ring '%s' in %s is damaged, or too much in motion to be looked through", ring,
                       search->segment->name);
 }
@@ -81,7 +84,8 @@ static int look_at_spsc(struct search *search, const char *ring)
 static int look_at_mpmc(struct search *search, const char *ring)
 {
     struct ring_mpmc_view view;
-    int code = ring_mpmc_find(search->segment, ring, &view);
+    struct ring_claim *claim;
+    int code = ring_mpmc_enter(search->segment, ring, &view, &claim);
     if (code)
         return code;
     for (uint64_t slot = 0; slot <= view.mask; slot++) {
@@ -91,6 +95,22 @@ static int look_at_mpmc(struct search *search, const char *ring)
         if ((word & RING_SLOT_STATE) == RING_SLOT_READY)
             look_at(search, (unsigned char *)(uintptr_t)at + 8, length < view.max_message ? length : view.max_message);
     }
+    ring_claim_drop(claim);
+    return 0;
+}
+
+/* Of another kind: every word. What lies there may be old: then the block stays in transit. */
+static int look_at_all(struct search *search, const struct ring_entry_info *seen)
+{
+    struct ring_entry_info entry;
+    unsigned index;
+    struct ring_claim *claim;
+    int code =
+        ring_directory_enter(search->segment, seen->name, (enum ring_layout_kind)seen->kind, &entry, &index, &claim);
+    if (code)
+        return code;
+    look_at(search, search->segment->memory.address + entry.offset, entry.bytes);
+    ring_claim_drop(claim);
     return 0;
 }
 
@@ -108,9 +128,9 @@ static int look_at_rings(struct search *search)
             code = look_at_spsc(search, entry.name);
         else if (entry.kind == RING_KIND_MPMC)
             code = look_at_mpmc(search, entry.name);
-        else if (entry.kind != RING_KIND_BLOCKS) /* what lies there may be old: then the block stays in transit */
-            look_at(search, segment->memory.address + entry.offset, entry.bytes);
-        if (code)
+        else if (entry.kind != RING_KIND_BLOCKS)
+            code = look_at_all(search, &entry);
+        if (code && code != -ENOENT) /* that was freed meanwhile, with the messages in it */
             return code;
     }
     return 0;

@@ -34,18 +34,17 @@ enum ring_peer ring_seat_state(const struct ring_seat *seat)
     return (after & 0xff) == RING_ROLE_CLOSED || (after & 0xff) == RING_ROLE_MOVED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
 }
 
-int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim **claim, bool *died)
+int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim *claim, bool *died)
 {
     struct ring_layout_role *record = seat->record;
-    int code = ring_claim_take(claim, &seat->segment->witness, seat->lock);
+    int code = ring_claim_add(claim, &seat->segment->witness, seat->lock);
     if (code)
         return code;
+    ring_claim_seal(claim);
     uint64_t state = ring_atomic_load(&record->state, memory_order_acquire); /* L0 */
     *died = (state & 0xff) == RING_ROLE_ATTACHED;
-    if ((state & 0xff) == RING_ROLE_MOVED) { /* for good: read under the lock, so nobody can move on meanwhile */
-        ring_claim_drop(*claim);
+    if ((state & 0xff) == RING_ROLE_MOVED) /* for good: read under the lock, so nobody can move on meanwhile */
         return ring_error(-ESTALE, "whoever held this role last has moved on to another ring for good");
-    }
     char command[RING_LAYOUT_COMMAND];
     uint64_t started;
     uint64_t words[2];
@@ -61,7 +60,7 @@ int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim
     return 0;
 }
 
-int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index, struct ring_claim **claim,
+int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index, struct ring_claim *claim,
                        bool *died)
 {
     for (int dead = 1; dead >= 0; dead--) /* the places of the dead first: fewer of them to be looked at later */
@@ -80,21 +79,20 @@ int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *
     return ring_error(-EUSERS, "all %u seats are held by living participants", row->count);
 }
 
-static void leave_as(const struct ring_seat *seat, struct ring_claim *claim, enum ring_layout_role_state how)
+static void leave_as(const struct ring_seat *seat, enum ring_layout_role_state how)
 {
     uint64_t tenure = ring_atomic_load(&seat->record->state, memory_order_relaxed) >> 8;
     ring_atomic_store(&seat->record->state, tenure << 8 | how, memory_order_release); /* L2: pairs with L0 */
-    ring_claim_drop(claim);
 }
 
-void ring_seat_leave(const struct ring_seat *seat, struct ring_claim *claim, bool as_died)
+void ring_seat_leave(const struct ring_seat *seat, bool as_died)
 {
-    leave_as(seat, claim, as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED);
+    leave_as(seat, as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED);
 }
 
-void ring_seat_move(const struct ring_seat *seat, struct ring_claim *claim)
+void ring_seat_move(const struct ring_seat *seat)
 {
-    leave_as(seat, claim, RING_ROLE_MOVED);
+    leave_as(seat, RING_ROLE_MOVED);
 }
 
 void ring_seat_describe(const struct ring_seat *seat, struct ring_side *side)

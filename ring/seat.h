@@ -3,6 +3,9 @@
  * A seat is a lock byte (liveness.h) and a record in the ring. The lock decides; the record tells how the last holder
  * went: CLOSED in good order, or ATTACHED, which with a free lock means death. Order when taking: lock, then ATTACHED;
  * when leaving: CLOSED, then unlock; so ATTACHED with a free lock is never seen of the living.
+ *
+ * The lock is added to the claim with which its holder entered the ring (ring_directory_enter), and goes with it. So as
+ * long as a seat is held nobody can free the ring; and whoever leaves drops the claim last, after its last touch.
  */
 #ifndef RING_SEAT_H
 #define RING_SEAT_H
@@ -35,21 +38,22 @@ RING_INLINE struct ring_seat ring_seat_of_row(const struct ring_seat_row *row, u
     return seat;
 }
 
-/* Takes the lock and says so in the record; *died tells that the predecessor did. `barrier`: this process is registered
- * for expedited membarrier. -EBUSY: a living process (or another handle of this one) holds it. -ESTALE: its last holder
- * moved on, it is never held again. */
-RING_PRIVATE int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim **claim, bool *died);
+/* Adds the lock to the claim and says so in the record; *died tells that the predecessor did. `barrier`: this process
+ * is registered for expedited membarrier. -EBUSY: a living process (or another handle of this one) holds it; the claim
+ * stays as it was. -ESTALE: its last holder moved on, it is never held again; of no further use but to be dropped. */
+RING_PRIVATE int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim *claim, bool *died);
 
 /* Takes a free seat of the row: one that a dead participant left, else one never used or left in good order.
  * -EUSERS: all are held by the living. */
 RING_PRIVATE int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index,
-                                    struct ring_claim **claim, bool *died);
+                                    struct ring_claim *claim, bool *died);
 
-/* The reverse. `as_died`: we only looked in; the predecessor's death stands. The caller wakes whoever waits for us. */
-RING_PRIVATE void ring_seat_leave(const struct ring_seat *seat, struct ring_claim *claim, bool as_died);
+/* The reverse. `as_died`: we only looked in; the predecessor's death stands. The caller wakes whoever waits for us, and
+ * then, last of all, drops the claim. */
+RING_PRIVATE void ring_seat_leave(const struct ring_seat *seat, bool as_died);
 
 /* Leaves for good, without a successor here. */
-RING_PRIVATE void ring_seat_move(const struct ring_seat *seat, struct ring_claim *claim);
+RING_PRIVATE void ring_seat_move(const struct ring_seat *seat);
 RING_PRIVATE bool ring_seat_has_moved(const struct ring_layout_role *record);
 
 /* What became of the holder. One or two loads, and a probe when it seems attached. */

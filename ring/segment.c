@@ -266,10 +266,11 @@ static unsigned count_rings(const struct ring_segment *segment, uint64_t *used)
     unsigned count = 0;
     *used = first->arena_offset;
     for (unsigned i = 0; i < first->directory_entries; i++) {
-        if (ring_atomic_load(&entries[i].state, memory_order_acquire) != RING_ENTRY_READY)
-            continue; /* R0: acquire, pairs with R1 */
+        /* R0: acquire, pairs with R1. A picture: an entry may be freed and made again meanwhile. */
+        if ((ring_atomic_load(&entries[i].word, memory_order_acquire) & RING_ENTRY_STATE) != RING_ENTRY_READY)
+            continue;
         count++;
-        *used += entries[i].bytes;
+        *used += ring_atomic_load(&entries[i].bytes, memory_order_acquire); /* R4 */
     }
     if (*used > first->bytes)
         *used = first->bytes; /* only damage leads here */

@@ -18,9 +18,11 @@ RING_BEGIN_C
 #define RING_NO_WAIT INT64_C(0)  /* time limit: try once */
 #define RING_FOREVER INT64_C(-1) /* time limit: none (any negative number) */
 
-#define RING_NODE_ANY     (-1) /* wherever the kernel puts it: on the node of the thread that creates */
-#define RING_NODE_MIXED   (-2) /* info: pages lie on several nodes */
-#define RING_NODE_UNKNOWN (-3) /* info: built without libnuma, or the kernel does not tell */
+#define RING_NODE_ANY         (-1) /* wherever the kernel puts it: on the node of the thread that creates */
+#define RING_NODE_MIXED       (-2) /* info: pages lie on several nodes */
+#define RING_NODE_UNKNOWN     (-3) /* info: built without libnuma, or the kernel does not tell */
+#define RING_NODE_HERE        (-4) /* wish: on the node of the thread that creates */
+#define RING_NODE_INTERLEAVED (-5) /* wish: page by page on all nodes in turn */
 
 enum ring_segment_flags {
     RING_HUGE = 1,       /* 2 MiB pages; size rounded up to a multiple of 2 MiB */

@@ -52,15 +52,17 @@ static int relative(const struct ring_segment *segment, unsigned entry, int dist
     return 0;
 }
 
-static int find_relative(struct ring_segment *segment, unsigned entry, int distance, struct ring_spsc_found *found)
+static int enter_relative(struct ring_segment *segment, unsigned entry, int distance, struct ring_spsc_found *found)
 {
     char name[RING_LAYOUT_NAME];
     struct ring_place place;
     int code = relative(segment, entry, distance, name, &place);
     if (!code)
-        code = ring_spsc_find(segment, name, found);
-    if (!code && found->generation != place.generation)
+        code = ring_spsc_enter(segment, name, found);
+    if (!code && found->generation != place.generation) {
+        ring_claim_drop(found->claim);
         code = ring_error(-ENOENT, "the generation '%s' is gone from %s", name, segment->name);
+    }
     return code;
 }
 
@@ -79,22 +81,24 @@ static int prepare(struct ring_spsc_producer *next, const struct ring_spsc_produ
     if (!code)
         code = ring_spsc_make(segment, name, options, place.generation, place.stem);
     if (!code || code == -EEXIST)
-        code = ring_spsc_find(segment, name, &found);
+        code = ring_spsc_enter(segment, name, &found);
     if (code)
         return code;
-    if (found.generation != place.generation)
-        return ring_error(-EEXIST, "a ring '%s' that has nothing to do with it is in the way in %s", name,
-                          segment->name);
-    struct ring_claim *claim;
     bool died;
-    code = ring_spsc_take_role(segment, name, &found, RING_SPSC_PRODUCER, &claim, &died);
-    if (code)
+    if (found.generation != place.generation)
+        code =
+            ring_error(-EEXIST, "a ring '%s' that has nothing to do with it is in the way in %s", name, segment->name);
+    else
+        code = ring_spsc_take_role(segment, name, &found, RING_SPSC_PRODUCER, &died);
+    if (code) {
+        ring_claim_drop(found.claim);
         return code;
-    code = ring_spsc_begin_producer(next, segment, &found, claim);
+    }
+    code = ring_spsc_begin_producer(next, segment, &found);
     if (!code && next->position != next->head) /* nobody sends before MOVED */
         code = -EUCLEAN;
     if (code) {
-        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, claim, died);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, died);
         return ring_error(code, "ring '%s' in %s is damaged: it holds what nobody can have sent", name, segment->name);
     }
     return 0;
@@ -136,8 +140,9 @@ int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_o
             return code;
         struct ring_layout_spsc *left = producer->control;
         struct ring_seat seat = ring_spsc_seat(producer->segment, left, producer->entry, RING_SPSC_PRODUCER);
-        ring_seat_move(&seat, producer->claim); /* L2: from here on the next generation is in force */
+        ring_seat_move(&seat); /* L2: from here on the next generation is in force */
         ring_wake(&left->consumer_asleep);
+        ring_claim_drop(producer->claim);
         *producer = next;
     }
     return 0;
@@ -151,10 +156,11 @@ enum ring_peer ring_spsc_consumer_behind(const struct ring_spsc_producer *produc
     int distance = 0;
     for (unsigned step = 0; step < GENERATIONS * GENERATIONS; step++) {
         struct ring_spsc_found found;
-        if (find_relative(producer->segment, producer->entry, distance, &found) != 0)
+        if (enter_relative(producer->segment, producer->entry, distance, &found) != 0)
             return RING_PEER_NEVER;
         struct ring_seat seat = ring_spsc_seat(producer->segment, found.control, found.entry, RING_SPSC_CONSUMER);
         enum ring_peer peer = ring_seat_state(&seat);
+        ring_claim_drop(found.claim);
         if (peer != RING_PEER_NEVER && (peer != RING_PEER_CLOSED || left == 1 - distance || distance == 0))
             return peer;
         if (peer == RING_PEER_CLOSED) {
@@ -181,25 +187,29 @@ static bool is_exhausted(const struct ring_spsc_found *found)
 }
 
 int ring_spsc_take_later_role(struct ring_segment *segment, const char *ring, enum ring_spsc_role role,
-                              struct ring_spsc_found *found, struct ring_claim **claim, bool *died)
+                              struct ring_spsc_found *found, bool *died)
 {
     for (unsigned step = 0; role == RING_SPSC_PRODUCER || is_exhausted(found); step++) {
         struct ring_spsc_found next;
-        struct ring_claim *next_claim;
         bool next_died;
-        int code = step < GENERATIONS ? find_relative(segment, found->entry, 1, &next)
+        int code = step < GENERATIONS ? enter_relative(segment, found->entry, 1, &next)
                                       : ring_error(-EUCLEAN, "ring '%s' in %s is damaged: its generations never end",
                                                    ring, segment->name);
+        bool entered = !code;
         if (!code)
-            code = ring_spsc_take_role(segment, ring, &next, role, &next_claim, &next_died);
+            code = ring_spsc_take_role(segment, ring, &next, role, &next_died);
         if (role == RING_SPSC_CONSUMER) /* hand over hand: nobody comes to the next one past a living consumer here */
-            ring_spsc_leave_role(segment, found, role, *claim, *died && code);
-        if (code && code != -ESTALE)
+            ring_spsc_leave_role(segment, found, role, *died && code);
+        else
+            ring_claim_drop(found->claim); /* no role was had there */
+        if (code && code != -ESTALE) {
+            if (entered)
+                ring_claim_drop(next.claim);
             return code;
+        }
         *found = next;
         if (code == -ESTALE)
             continue; /* its producer moved on too */
-        *claim = next_claim;
         *died = next_died;
         if (role == RING_SPSC_PRODUCER)
             return 0;
@@ -216,21 +226,22 @@ int ring_spsc_follow(struct ring_spsc_consumer *consumer)
     if (code != -EAGAIN)
         return code;
     struct ring_segment *segment = consumer->segment;
-    struct ring_claim *left_claim = consumer->claim;
-    struct ring_spsc_found left = { .control = consumer->control, .entry = consumer->entry };
+    struct ring_spsc_found left = { .control = consumer->control, .entry = consumer->entry, .claim = consumer->claim };
     struct ring_spsc_found next;
-    struct ring_claim *claim;
     bool died;
     ring_spsc_publish_head(consumer); /* C2: before the lock is free: our successor finds the ring exhausted */
-    code = find_relative(segment, consumer->entry, 1, &next);
-    if (!code)
-        code = ring_spsc_take_role(segment, "", &next, RING_SPSC_CONSUMER, &claim, &died);
+    code = enter_relative(segment, consumer->entry, 1, &next);
     if (code)
         return code;
-    code = ring_spsc_begin_consumer(consumer, segment, &next, claim, died);
+    code = ring_spsc_take_role(segment, "", &next, RING_SPSC_CONSUMER, &died);
+    if (code) {
+        ring_claim_drop(next.claim);
+        return code;
+    }
+    code = ring_spsc_begin_consumer(consumer, segment, &next, died);
     if (code) /* the role is kept: close gives it back */
         code = ring_spsc_fail_consumer(consumer, -EUCLEAN);
-    ring_spsc_leave_role(segment, &left, RING_SPSC_CONSUMER, left_claim, false);
+    ring_spsc_leave_role(segment, &left, RING_SPSC_CONSUMER, false);
     return code;
 }
 
@@ -240,11 +251,14 @@ enum ring_peer ring_spsc_producer_ahead(const struct ring_spsc_consumer *consume
     unsigned entry = consumer->entry;
     for (unsigned step = 0; step < GENERATIONS; step++) {
         struct ring_spsc_found found;
-        if (find_relative(consumer->segment, entry, 1, &found) != 0)
+        if (enter_relative(consumer->segment, entry, 1, &found) != 0)
             return RING_PEER_CLOSED;
         struct ring_seat seat = ring_spsc_seat(consumer->segment, found.control, found.entry, RING_SPSC_PRODUCER);
-        if (!ring_seat_has_moved(&found.control->producer))
-            return ring_seat_state(&seat);
+        bool moved = ring_seat_has_moved(&found.control->producer);
+        enum ring_peer peer = moved ? RING_PEER_NEVER : ring_seat_state(&seat);
+        ring_claim_drop(found.claim);
+        if (!moved)
+            return peer;
         entry = found.entry;
     }
     return RING_PEER_ALIVE; /* in doubt */

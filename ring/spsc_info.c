@@ -29,7 +29,7 @@ int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_s
     if (!info || info->struct_size != sizeof *info)
         return ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_spsc_info) first");
     struct ring_spsc_found found;
-    code = ring_spsc_find(segment, ring, &found);
+    code = ring_spsc_enter(segment, ring, &found);
     if (code)
         return code;
     *info = (struct ring_spsc_info){ .struct_size = sizeof *info,
@@ -44,6 +44,7 @@ int ring_spsc_info(struct ring_segment *segment, const char *ring, struct ring_s
     }
     describe_side(segment, &found, RING_SPSC_PRODUCER, &info->producer);
     describe_side(segment, &found, RING_SPSC_CONSUMER, &info->consumer);
+    ring_claim_drop(found.claim);
     return code ? ring_error(code,
                              "ring '%s' in %s: its records could not be walked from %llu: damaged, or too much in "
                              "motion",

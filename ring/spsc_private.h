@@ -34,10 +34,11 @@ struct ring_spsc_found {
     uint64_t publish_bytes;
     unsigned entry;
     unsigned generation;
+    struct ring_claim *claim; /* presence, and the role once it is taken: whoever has this drops it */
 };
 
-/* Finds a ring and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
-RING_PRIVATE int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found);
+/* Finds a ring, enters it (allocator.h) and checks its control page: -ENOENT, -EINVAL, -EUCLEAN. */
+RING_PRIVATE int ring_spsc_enter(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found);
 
 /* Walks the records from `from` to the first zero word. -EUCLEAN: they never end, or one is impossible. */
 RING_PRIVATE int ring_spsc_walk(const struct ring_spsc_found *found, uint64_t from, uint64_t *end, uint64_t *messages);
@@ -52,26 +53,26 @@ RING_PRIVATE struct ring_layout_role *ring_spsc_role_record(struct ring_layout_s
 RING_PRIVATE struct ring_seat ring_spsc_seat(struct ring_segment *segment, struct ring_layout_spsc *control,
                                              unsigned entry, enum ring_spsc_role role);
 
-/* Takes a role and gives it back, waking a peer that waits. `died`: we only looked in; the predecessor's death stands.
- */
+/* Takes a role of a ring that was entered; and gives it back, waking a peer that waits, and leaves the ring. `died`: we
+ * only looked in; the predecessor's death stands. */
 RING_PRIVATE int ring_spsc_take_role(struct ring_segment *segment, const char *ring,
-                                     const struct ring_spsc_found *found, enum ring_spsc_role role,
-                                     struct ring_claim **claim, bool *died);
+                                     const struct ring_spsc_found *found, enum ring_spsc_role role, bool *died);
 RING_PRIVATE void ring_spsc_leave_role(struct ring_segment *segment, const struct ring_spsc_found *found,
-                                       enum ring_spsc_role role, struct ring_claim *claim, bool died);
+                                       enum ring_spsc_role role, bool died);
 
 /* Sets an endpoint up whose role was taken. -EUCLEAN: the ring is damaged. */
 RING_PRIVATE int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
-                                          const struct ring_spsc_found *found, struct ring_claim *claim);
+                                          const struct ring_spsc_found *found);
 RING_PRIVATE int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
-                                          const struct ring_spsc_found *found, struct ring_claim *claim, bool died);
+                                          const struct ring_spsc_found *found, bool died);
 
 /* ---- Growth (spsc_grow.c): a producer that moved on to the next generation of its ring, and who goes after it. ----
  */
 
-/* From a role that was taken (consumer), or refused with -ESTALE (producer), on to the generation in force. */
+/* From a role that was taken (consumer), or refused with -ESTALE (producer), on to the generation in force. On failure
+ * nothing is held, nor entered. */
 RING_PRIVATE int ring_spsc_take_later_role(struct ring_segment *segment, const char *ring, enum ring_spsc_role role,
-                                           struct ring_spsc_found *found, struct ring_claim **claim, bool *died);
+                                           struct ring_spsc_found *found, bool *died);
 
 /* For a consumer that found its ring empty and its producer gone. 0: look again, perhaps in the next generation;
  * -ENOENT: there is none. */

@@ -100,10 +100,10 @@ int ring_spsc_create(struct ring_segment *segment, const char *ring, size_t byte
 
 /* ---- Finding and checking a ring ---- */
 
-int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found)
+int ring_spsc_enter(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found)
 {
     struct ring_entry_info entry;
-    int code = ring_directory_find(segment, ring, RING_KIND_SPSC, &entry, &found->entry);
+    int code = ring_directory_enter(segment, ring, RING_KIND_SPSC, &entry, &found->entry, &found->claim);
     if (code)
         return code;
     found->generation = entry.generation;
@@ -116,11 +116,13 @@ int ring_spsc_find(struct ring_segment *segment, const char *ring, struct ring_s
     uint64_t capacity = found->capacity;
     if (capacity < RING_SPSC_MIN_BYTES || capacity > RING_SPSC_MAX_BYTES || (capacity & (capacity - 1)) ||
         entry.bytes != footprint_of(capacity) || found->max_message != capacity / 4 || found->publish_bytes == 0 ||
-        found->publish_bytes > capacity / 2)
+        found->publish_bytes > capacity / 2) {
+        ring_claim_drop(found->claim);
         return ring_error(-EUCLEAN,
                           "ring '%s' in %s is damaged: its control page says a capacity of %llu bytes in a place "
                           "of %llu",
                           ring, segment->name, (unsigned long long)capacity, (unsigned long long)entry.bytes);
+    }
     return 0;
 }
 
@@ -131,13 +133,13 @@ static uint64_t pack_bytes(uint64_t publish_bytes)
     return publish_bytes < PACK_BYTES ? publish_bytes : PACK_BYTES;
 }
 
-static int find_in_time(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found,
-                        int64_t timeout_ns)
+static int enter_in_time(struct ring_segment *segment, const char *ring, struct ring_spsc_found *found,
+                         int64_t timeout_ns)
 {
     int64_t deadline = ring_clock_deadline(timeout_ns);
     unsigned attempt = 0;
     for (;;) {
-        int code = ring_spsc_find(segment, ring, found);
+        int code = ring_spsc_enter(segment, ring, found);
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))
@@ -200,10 +202,10 @@ enum ring_peer ring_spsc_producer_state(const struct ring_spsc_consumer *consume
 }
 
 int ring_spsc_take_role(struct ring_segment *segment, const char *ring, const struct ring_spsc_found *found,
-                        enum ring_spsc_role role, struct ring_claim **claim, bool *died)
+                        enum ring_spsc_role role, bool *died)
 {
     struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
-    int code = ring_seat_take(&seat, ring_wait_register(), claim, died);
+    int code = ring_seat_take(&seat, ring_wait_register(), found->claim, died);
     if (code == -EBUSY)
         return ring_error(-EBUSY, "ring '%s' in %s has a living %s already: process %d; see 'ringctl info %s'", ring,
                           segment->name, role_names[role],
@@ -214,31 +216,35 @@ int ring_spsc_take_role(struct ring_segment *segment, const char *ring, const st
 }
 
 void ring_spsc_leave_role(struct ring_segment *segment, const struct ring_spsc_found *found, enum ring_spsc_role role,
-                          struct ring_claim *claim, bool died)
+                          bool died)
 {
     struct ring_seat seat = ring_spsc_seat(segment, found->control, found->entry, role);
-    ring_seat_leave(&seat, claim, died);
+    ring_seat_leave(&seat, died);
     ring_wake(role == RING_SPSC_PRODUCER ? &found->control->consumer_asleep : &found->control->producer_asleep);
+    ring_claim_drop(found->claim); /* last: the ring may be gone now */
 }
 
 /* Steps common to both opens. */
 static int open_role(struct ring_segment *segment, const char *ring, int64_t timeout_ns, enum ring_spsc_role role,
-                     struct ring_spsc_found *found, struct ring_claim **claim, bool *died)
+                     struct ring_spsc_found *found, bool *died)
 {
     int code = ring_segment_usable(segment);
     if (!code)
-        code = find_in_time(segment, ring, found, timeout_ns);
-    if (!code)
-        code = ring_spsc_take_role(segment, ring, found, role, claim, died);
+        code = enter_in_time(segment, ring, found, timeout_ns);
+    if (code)
+        return code;
+    code = ring_spsc_take_role(segment, ring, found, role, died);
     if (role == RING_SPSC_CONSUMER ? code == 0 : code == -ESTALE)
-        code = ring_spsc_take_later_role(segment, ring, role, found, claim, died);
+        code = ring_spsc_take_later_role(segment, ring, role, found, died);
+    else if (code)
+        ring_claim_drop(found->claim);
     if (!code)
         ring_segment_hold(segment);
     return code;
 }
 
 int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
-                             const struct ring_spsc_found *found, struct ring_claim *claim)
+                             const struct ring_spsc_found *found)
 {
     uint64_t head = ring_atomic_load(&found->control->head, memory_order_acquire); /* P4 */
     uint64_t end = 0;
@@ -257,7 +263,7 @@ int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_se
                                              .head = head,
                                              .pack_bytes = pack_bytes(found->publish_bytes),
                                              .segment = segment,
-                                             .claim = claim,
+                                             .claim = found->claim,
                                              .entry = found->entry };
     return 0;
 }
@@ -269,14 +275,13 @@ int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_seg
         return ring_error(-EINVAL, "the place for the producer is NULL");
     *producer = (struct ring_spsc_producer){ .fault = -EBADF };
     struct ring_spsc_found found;
-    struct ring_claim *claim;
     bool died;
-    int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, &claim, &died);
+    int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, &died);
     if (code)
         return code;
-    code = ring_spsc_begin_producer(producer, segment, &found, claim);
+    code = ring_spsc_begin_producer(producer, segment, &found);
     if (code) {
-        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, claim, died);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, died);
         ring_segment_drop(segment);
         return ring_error(code, "ring '%s' in %s is damaged: its records do not end where they must", ring,
                           segment->name);
@@ -310,7 +315,7 @@ static uint64_t end_of_doubt(const struct ring_spsc_found *found, uint64_t head,
 }
 
 int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
-                             const struct ring_spsc_found *found, struct ring_claim *claim, bool died)
+                             const struct ring_spsc_found *found, bool died)
 {
     uint64_t head = ring_atomic_load(&found->control->head, memory_order_acquire);        /* C8: of C2 */
     uint64_t taken = ring_atomic_load(&found->control->head_taken, memory_order_relaxed); /* C8: of C4; by the lock */
@@ -330,7 +335,7 @@ int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_se
                                              .redelivered_until = end_of_doubt(found, head, died),
                                              .entry = found->entry,
                                              .segment = segment,
-                                             .claim = claim };
+                                             .claim = found->claim };
     ring_spsc_settle(consumer);
     struct ring_spsc_record record;
     int code = head % 8 ? -EUCLEAN : ring_spsc_open_record(consumer, &record);
@@ -350,15 +355,14 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
     *consumer = (struct ring_spsc_consumer){ .fault = -EBADF, .usual_header = RING_RECORD_ONE };
     ring_spsc_settle(consumer);
     struct ring_spsc_found found;
-    struct ring_claim *claim;
     bool died;
-    int code = open_role(segment, ring, timeout_ns, RING_SPSC_CONSUMER, &found, &claim, &died);
+    int code = open_role(segment, ring, timeout_ns, RING_SPSC_CONSUMER, &found, &died);
     if (code)
         return code;
-    code = ring_spsc_begin_consumer(consumer, segment, &found, claim, died);
+    code = ring_spsc_begin_consumer(consumer, segment, &found, died);
     if (code) {
         consumer->claim = NULL;
-        ring_spsc_leave_role(segment, &found, RING_SPSC_CONSUMER, claim, died);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_CONSUMER, died);
         ring_segment_drop(segment);
         return ring_error(code, "ring '%s' in %s is damaged: its first record is impossible", ring, segment->name);
     }
@@ -369,14 +373,13 @@ int ring_spsc_close_producer(struct ring_spsc_producer *producer)
 {
     if (!producer || !producer->claim)
         return ring_error(-EBADF, "this producer is not open");
-    struct ring_claim *claim = producer->claim;
-    struct ring_spsc_found found = { .control = producer->control, .entry = producer->entry };
+    struct ring_spsc_found found = { .control = producer->control, .entry = producer->entry, .claim = producer->claim };
     struct ring_segment *segment = producer->segment;
     ring_spsc_fail_producer(producer, -EBADF);
     producer->max_message = 0;
     producer->claim = NULL;
     if (segment->pid == getpid())
-        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, claim, false);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, false);
     ring_segment_drop(segment);
     return 0;
 }
@@ -385,8 +388,7 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
 {
     if (!consumer || !consumer->claim)
         return ring_error(-EBADF, "this consumer is not open");
-    struct ring_claim *claim = consumer->claim;
-    struct ring_spsc_found found = { .control = consumer->control, .entry = consumer->entry };
+    struct ring_spsc_found found = { .control = consumer->control, .entry = consumer->entry, .claim = consumer->claim };
     struct ring_segment *segment = consumer->segment;
     if (segment->pid == getpid()) {
         if (consumer->fault == 0) {
@@ -394,7 +396,7 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
             ring_atomic_store(&found.control->head_taken, consumer->pack.taken,
                               memory_order_relaxed); /* C4: ordered by L2 */
         }
-        ring_spsc_leave_role(segment, &found, RING_SPSC_CONSUMER, claim, false);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_CONSUMER, false);
     }
     consumer->claim = NULL;
     ring_spsc_fail_consumer(consumer, -EBADF);

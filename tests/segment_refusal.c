@@ -176,7 +176,7 @@ Test(refusal, rubbish_in_the_directory_and_in_the_control_page_never_crashes)
     make_segment();
     const struct ring_layout_segment *header = (void *)pristine;
     const struct ring_layout_entry *entry = (void *)(pristine + header->directory_offset);
-    size_t starts[] = { header->directory_offset, header->directory_offset + sizeof *entry, entry->offset };
+    size_t starts[] = { header->directory_offset, header->directory_offset + sizeof *entry, ring_atomic_load(&entry->offset, memory_order_relaxed) };
     size_t lengths[] = { sizeof *entry, sizeof *entry, sizeof(struct ring_layout_spsc) + 512 };
     struct test_random random = { 2 };
     for (int part = 0; part < 3; part++)

@@ -60,7 +60,7 @@ static uint64_t look(void)
     WANT(file);
     fseek(file, RING_LAYOUT_PAGE, SEEK_SET);
     for (int i = 0; i < 4 && fread(&entry, sizeof entry, 1, file) == 1; i++)
-        rings += ring_atomic_load(&entry.state, memory_order_relaxed) == RING_ENTRY_READY;
+        rings += (ring_atomic_load(&entry.word, memory_order_relaxed) & RING_ENTRY_STATE) == RING_ENTRY_READY;
     fclose(file);
     return 1 + rings;
 }

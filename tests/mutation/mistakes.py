@@ -180,15 +180,20 @@ mistake("a consumer joins without a look at the producer's limit", "broadcast_jo
 
 mistake("the file's size not compared when attaching", "segment_check.c", "first->bytes != (uint64_t)file->st_size || ", "",
         "segment_refusal")
-mistake("a ring announced in the directory before it is made", "allocator.c",
+mistake("a ring announced in the directory before it is made", "allocator_room.c",
         """    memset(address, 0, place->control_bytes);
     place->fill(address, place->options);
-    struct ring_layout_entry *entry = entry_at(segment, index);
-""", """    struct ring_layout_entry *entry = entry_at(segment, index);
-    ring_atomic_store(&entry->state, RING_ENTRY_READY, memory_order_release);
+    announce(segment, room->index, name, kind, offset, place->bytes);
+""", """    announce(segment, room->index, name, kind, offset, place->bytes);
     memset(address, 0, place->control_bytes);
     place->fill(address, place->options);
 """, "segment_race", "crash:spsc create")
+mistake("a ring freed without asking whether it is observed", "allocator.c",
+        "            code = ring_claim_take(alone, &segment->witness, RING_LOCK_PRESENCE + (int64_t)index);\n",
+        "            code = ring_claim_take(alone, &segment->witness, RING_LOCK_PRESENCE - 1);\n", "segment_freeing")
+mistake("an opener that does not look at the entry again", "allocator.c",
+        "    return ring_atomic_load(&ring_directory_entry(segment, index)->word, memory_order_acquire) == word_of(entry);\n",
+        "    return segment && word_of(entry) + index != 0;\n", "segment_freeing")
 mistake("a seat left in good order looks like a death", "seat.c", "(as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED)",
         "(as_died ? RING_ROLE_CLOSED : RING_ROLE_ATTACHED)", "spsc_roles")
 mistake("a handle used in a child after fork", "guard.c", "    if (guarded->pid != getpid())\n        return -ECHILD;\n", "",
