@@ -121,9 +121,9 @@ Test(crowd, racing_to_create_attach_and_unlink_one_name_sees_whole_segments_only
     if (ring_segment_unlink(test_name()) == 0)
         add(&race->removed);
     REQUIRE_SAME(test_names_left(), 0);
-    printf("# %d processes: %llu created, %llu attached, %llu removed\n", RACERS,
-           (unsigned long long)atomic_load(&race->created), (unsigned long long)atomic_load(&race->attached),
-           (unsigned long long)atomic_load(&race->removed));
+    fprintf(stderr, "# %d processes: %llu created, %llu attached, %llu removed\n", RACERS,
+            (unsigned long long)atomic_load(&race->created), (unsigned long long)atomic_load(&race->attached),
+            (unsigned long long)atomic_load(&race->removed));
 }
 
 /* ---- One ring's roles ---- */
@@ -189,9 +189,9 @@ Test(crowd, racing_for_the_two_roles_of_a_ring_never_shares_one_and_loses_nothin
     REQUIRE_SAME(info.producer.tenures + info.consumer.tenures, atomic_load(&race->turns));
     REQUIRE_SAME(info.messages, atomic_load(&race->sent) - atomic_load(&race->received));
     REQUIRE_OK(ring_segment_close(&segment));
-    printf("# %d processes: %llu turns, %llu refused, %llu messages\n", RACERS,
-           (unsigned long long)atomic_load(&race->turns), (unsigned long long)atomic_load(&race->refused),
-           (unsigned long long)atomic_load(&race->sent));
+    fprintf(stderr, "# %d processes: %llu turns, %llu refused, %llu messages\n", RACERS,
+            (unsigned long long)atomic_load(&race->turns), (unsigned long long)atomic_load(&race->refused),
+            (unsigned long long)atomic_load(&race->sent));
 }
 
 /* ---- One ring's seats ---- */
@@ -248,7 +248,7 @@ Test(crowd, racing_for_the_seats_of_a_ring_never_sits_on_one_twice_and_loses_not
     REQUIRE(info.producers == 0 && info.consumers == 0 && info.dead == 0 && info.held == 0);
     REQUIRE_SAME(info.messages, atomic_load(&race->sent) - atomic_load(&race->received));
     REQUIRE_OK(ring_segment_close(&segment));
-    printf("# %d processes: %llu seats taken, %llu refused, %llu messages\n", RACERS,
-           (unsigned long long)atomic_load(&race->seats), (unsigned long long)atomic_load(&race->refused),
-           (unsigned long long)atomic_load(&race->sent));
+    fprintf(stderr, "# %d processes: %llu seats taken, %llu refused, %llu messages\n", RACERS,
+            (unsigned long long)atomic_load(&race->seats), (unsigned long long)atomic_load(&race->refused),
+            (unsigned long long)atomic_load(&race->sent));
 }
