@@ -272,6 +272,7 @@ Test(rubbish, a_seat_that_claims_what_was_not_sent_poisons_a_lossless_producer)
     write_word(at, 1);
     REQUIRE_SAME(test_tell(&sender, MOST, 0), -EUCLEAN);
     REQUIRE_SAME(ring_broadcast_cancel(&sender), -EUCLEAN);
+    REQUIRE_SAME(ring_broadcast_commit(&sender, 1), -EUCLEAN);
     close_all();
     end();
 }

@@ -5,6 +5,7 @@
 #include "refuse.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <ring/layout.h>
 #include <sched.h>
 
@@ -91,6 +92,25 @@ Test(refused, room_that_a_signal_interrupts_is_asked_for_again)
     finish(segment);
 }
 
+Test(refused, room_for_huge_pages_that_is_not_there_is_done_without_unless_strict)
+{
+    struct ring_segment *segment;
+    struct ring_segment_options options = huge_ones(RING_HUGE);
+    options.bytes = 1 << 20;
+    test_refuse(CALL_ALLOCATE, 0, ENOSPC, false); /* of 2 MiB; the next one is of 1 */
+    REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+    REQUIRE_SAME(test_refuse_nothing(), 1);
+    REQUIRE_SAME(info_of(segment).bytes, 1 << 20);
+    finish(segment);
+    options.flags = RING_HUGE | RING_STRICT;
+    test_refuse(CALL_ALLOCATE, 0, ENOSPC, false);
+    REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), ENOSPC);
+    options = huge_ones(RING_HUGE); /* a multiple of 2 MiB: there is no smaller one */
+    test_refuse(CALL_ALLOCATE, 0, ENOSPC, false);
+    REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), ENOSPC);
+    REQUIRE_SAME(test_names_left(), 0);
+}
+
 /* ---- Nodes ---- */
 
 Test(refused, a_kernel_without_nodes_refuses_one_only_if_strict)
@@ -149,6 +169,28 @@ Test(refused, info_tells_the_node_of_the_pages_that_are_there)
     REQUIRE_SAME(node_told(segment, (int[]){ -ENOENT }, 1), RING_NODE_UNKNOWN);
     test_refuse(CALL_MOVE_PAGES, 0, EPERM, true);
     REQUIRE_SAME(info_of(segment).numa_node, RING_NODE_UNKNOWN);
+    finish(segment);
+}
+
+/* ---- Time ---- */
+
+static int make_it_later(void *unused)
+{
+    (void)unused;
+    test_nap(TEST_SECOND / 20);
+    struct ring_segment *segment = test_create(RING_SEGMENT_MIN_BYTES);
+    REQUIRE_OK(ring_segment_close(&segment));
+    return 0;
+}
+
+Test(refused, a_time_limit_beyond_the_end_of_time_is_none)
+{
+    struct ring_segment *segment;
+    struct ring_segment_options options = test_plain(0);
+    test_name();
+    pid_t child = test_spawn(make_it_later, NULL);
+    REQUIRE_OK(ring_segment_attach(&segment, test_name(), &options, INT64_MAX));
+    test_wait(child);
     finish(segment);
 }
 
@@ -256,6 +298,74 @@ Test(refused, a_directory_that_somebody_holds_is_waited_for_and_then_told)
     close(fd);
     REQUIRE_OK(ring_spsc_create(segment, "ring", 4096));
     finish(segment);
+}
+
+Test(refused, a_lock_that_is_held_is_told_as_such_by_whatever_errno)
+{
+    static const int errors[] = { EAGAIN, EACCES };
+    struct ring_segment *segment = test_create(1 << 20);
+    struct ring_spsc_producer producer;
+    REQUIRE_OK(ring_spsc_create(segment, "ring", 4096));
+    for (int i = 0; i < 2; i++) {
+        test_refuse(CALL_LOCK_FILE, 0, errors[i], true);
+        REQUIRE_REFUSED(ring_spsc_open_producer(&producer, segment, "ring", RING_NO_WAIT), EBUSY);
+        test_refuse_nothing();
+    }
+    test_open_producer(&producer, segment);
+    REQUIRE_OK(ring_spsc_close_producer(&producer));
+    finish(segment);
+}
+
+/* ---- Guards of handles ---- */
+
+Test(refused, a_handle_whose_guard_gets_no_memory_is_not_opened)
+{
+    struct ring_segment *segment = test_create(1 << 20);
+    struct ring_mpmc_producer producer;
+    bool told = false;
+    REQUIRE_OK(ring_mpmc_create(segment, "queue", 8, 8));
+    test_refuse(CALL_WIPEONFORK, 0, EINVAL, true);
+    REQUIRE_REFUSED(ring_mpmc_open_producer(&producer, segment, "queue", RING_NO_WAIT), ENOMEM);
+    REQUIRE(strstr(ring_error_detail(), "MADV_WIPEONFORK"));
+    test_refuse_nothing();
+    for (unsigned at = 0; !told; at++) {
+        test_refuse(CALL_MMAP, at, ENOMEM, false);
+        REQUIRE_REFUSED(ring_mpmc_open_producer(&producer, segment, "queue", RING_NO_WAIT), ENOMEM);
+        REQUIRE_SAME(test_refuse_nothing(), 1);
+        told = strstr(ring_error_detail(), "guard") != NULL;
+    }
+    test_join_producer(&producer, segment);
+    REQUIRE_OK(ring_mpmc_close_producer(&producer));
+    test_end_queue(segment);
+}
+
+static void *send_one_more(void *producer)
+{
+    REQUIRE_SAME(test_put(producer, 8, 2, RING_NO_WAIT), 0);
+    return NULL;
+}
+
+Test(refused, a_handle_goes_from_thread_to_thread_without_barriers_too)
+{
+    static const struct {
+        enum test_call call;
+        unsigned at;
+        bool lasting;
+    } ways[] = { { CALL_BARRIER, 0, true }, { CALL_BARRIER, 0, false }, { CALL_REGISTER_BARRIER, 0, true } };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct test_queue queue;
+        pthread_t thread;
+        test_queue_open(&queue, TEST_NEVER_ALONE, 8, 8, 0);
+        REQUIRE_SAME(test_put(&queue.producer, 8, 1, RING_NO_WAIT), 0);
+        test_refuse(ways[i].call, ways[i].at, EPERM, ways[i].lasting);
+        REQUIRE_SAME(pthread_create(&thread, NULL, send_one_more, &queue.producer), 0);
+        REQUIRE_SAME(pthread_join(thread, NULL), 0);
+        REQUIRE_SAME(test_put(&queue.producer, 8, 3, RING_NO_WAIT), 0);
+        test_refuse_nothing();
+        for (uint64_t seed = 1; seed <= 3; seed++)
+            REQUIRE_SAME(test_get(&queue.consumer, 8, seed, RING_NO_WAIT), 0);
+        test_queue_close(&queue);
+    }
 }
 
 /* ---- Waiting without barriers ---- */

@@ -1,10 +1,10 @@
-/* counts.c - linked into every program of a build that counts lines (tests/coverage): processes that do not end by exit()
- * leave their counts as well.
+/* counts.c - linked into every program of a build that counts lines (tests/coverage): processes that do not end by
+ * exit() leave their counts as well.
  *
- * gcov writes its counts in a destructor. Children of the tests end by _exit(), and some by a SIGKILL of their own: these
- * functions, which come before libc's, write the counts first; in a process of its own, because one that is killed while
- * it writes spoils the file for all. Who is killed by another process leaves no counts. A child begins with zeroes, or
- * its parent's would be written twice. */
+ * gcov writes its counts in a destructor. Children of the tests end by _exit(), and some by a SIGKILL of their own:
+ * these functions, which come before libc's, write the counts first; in a process of its own, because one that is
+ * killed while it writes spoils the file for all. Who is killed by another process leaves no counts. A child begins
+ * with zeroes, or its parent's would be written twice. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
