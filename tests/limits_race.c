@@ -65,7 +65,8 @@ static void use(struct ring_segment *segment, struct test_random *random)
 {
     struct ring_segment_info info = { .struct_size = sizeof info };
     REQUIRE_OK(ring_segment_info(segment, &info));
-    REQUIRE(info.bytes == BYTES && info.max_rings == PLACES && info.mode == 0600 && info.version == 1);
+    REQUIRE(info.bytes == BYTES && info.max_rings == PLACES && info.mode == 0600 &&
+            info.version == RING_LAYOUT_VERSION);
     REQUIRE(info.creator_pid > 0 && info.created_ns > 0 && info.used_bytes <= info.bytes);
     struct ring_spsc_producer producer;
     struct ring_spsc_consumer consumer;

@@ -308,7 +308,9 @@ Test(refused, a_lock_that_is_held_is_told_as_such_by_whatever_errno)
     REQUIRE_OK(ring_spsc_create(segment, "ring", 4096));
     for (int i = 0; i < 2; i++) {
         test_refuse(CALL_LOCK_FILE, 0, errors[i], true);
+        test_clock_runs(TEST_SECOND); /* each look finds it a second later */
         REQUIRE_REFUSED(ring_spsc_open_producer(&producer, segment, "ring", RING_NO_WAIT), EBUSY);
+        test_clock_runs(0);
         test_refuse_nothing();
     }
     test_open_producer(&producer, segment);
