@@ -25,13 +25,9 @@
 
 #include <errno.h>
 
-#include <ring/clock.h>
 #include <ring/error.h>
 
-enum {
-    STREAM_BYTES = 48, /* a stream brings more than that per pause: a GB/s */
-    SPIN = 1000,       /* polls before the first pause of a wait: some ten microseconds */
-};
+enum { STREAM_BYTES = 48 }; /* a stream brings more than that per pause: a GB/s */
 
 int ring_broadcast_judge(uint64_t word, uint64_t ready, uint64_t slot_bytes)
 {
@@ -171,31 +167,22 @@ static int reason_for_nothing(struct ring_broadcast_consumer *consumer)
     return code;
 }
 
-/* Its own word is what it sleeps on, so that no other sleeper can take its wake; the common one sends the producer to
- * look at those. */
-static int sleep_for_message(struct ring_broadcast_consumer *consumer, struct ring_wait *wait)
+static int look_while_waiting(void *end, void *call)
 {
-    RING_ATOMIC(uint32_t) *asleep = &consumer->seat->asleep;
-    ring_atomic_store(asleep, 1, memory_order_relaxed); /* W5: ordered by W1 of the common word */
-    bool barrier = ring_wait_announce(&consumer->control->consumers_asleep) &&
-                   ring_atomic_load(&consumer->control->producer.barrier, memory_order_relaxed); /* L3 */
-    int code = look(consumer);
-    if (code == -EAGAIN)
-        code = reason_for_nothing(consumer);
-    if (code == -EAGAIN)
-        ring_wait_sleep(wait, asleep, !barrier);
-    ring_wait_withdraw(asleep);
-    return code;
+    (void)call;
+    return look(end);
 }
 
-/* An observer cannot ask to be woken. */
-static int nap_for_message(struct ring_broadcast_consumer *consumer, struct ring_wait *wait, unsigned *naps)
+static int look_closely(void *end, void *call, bool *blind)
 {
-    int code = reason_for_nothing(consumer);
-    if (code == -EAGAIN)
-        ring_clock_doze(wait->deadline_ns, naps);
-    return code;
+    struct ring_broadcast_consumer *consumer = end;
+    (void)call;
+    *blind |= ring_seat_is_blind(&consumer->control->producer);
+    int code = look(consumer);
+    return code == -EAGAIN ? reason_for_nothing(consumer) : code;
 }
+
+const struct ring_wait_looks ring_broadcast_consumer_looks = { look_while_waiting, look_closely };
 
 /* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
  * seen as soon as its line arrives. */
@@ -204,7 +191,8 @@ static int spin_for_message(struct ring_broadcast_consumer *consumer)
     RING_ATOMIC(uint64_t) *slot = current_slot(consumer);
     uint64_t ready = ready_word(consumer);
     uint64_t last = 0;
-    for (int i = 0; i < SPIN; i++) {
+    int polls = ring_waiter_polls(&consumer->waiter);
+    for (int i = 0; i < polls; i++) {
         uint64_t word = ring_atomic_load(slot, memory_order_relaxed); /* B6 follows: in the hot path, or in look() */
         if (RING_UNLIKELY(word != last)) {
             if (word - ready <= consumer->slot_bytes)
@@ -218,36 +206,12 @@ static int spin_for_message(struct ring_broadcast_consumer *consumer)
     return -EAGAIN;
 }
 
-static int wait_for_message(struct ring_broadcast_consumer *consumer, int64_t timeout_ns)
-{
-    struct ring_wait wait;
-    unsigned naps = 0;
-    ring_wait_begin(&wait, timeout_ns);
-    for (;;) {
-        int code;
-        switch (ring_wait_pause(&wait)) {
-        case RING_WAIT_LOOK:
-            code = look(consumer);
-            break;
-        case RING_WAIT_SLEEP:
-            code = consumer->seat ? sleep_for_message(consumer, &wait) : nap_for_message(consumer, &wait, &naps);
-            break;
-        case RING_WAIT_EXPIRED:
-        default:
-            code = reason_for_nothing(consumer);
-            return code == -EAGAIN ? -ETIMEDOUT : code;
-        }
-        if (code != -EAGAIN)
-            return code;
-    }
-}
-
 /* How many pauses to leave the ring alone, now that it was found empty. */
 static unsigned back_off(struct ring_broadcast_consumer *consumer)
 {
     uint64_t taken = consumer->position - consumer->emptied;
     consumer->emptied = consumer->position;
-    return ring_back_off_next(&consumer->back_off, taken > 1, taken * consumer->stride / STREAM_BYTES);
+    return ring_back_off_next(&consumer->waiter.back_off, taken > 1, taken * consumer->stride / STREAM_BYTES);
 }
 
 /* Lost before joining; from now on the hot path may look at the ring. */
@@ -273,11 +237,13 @@ static int await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns)
         ring_broadcast_publish_position(consumer);
     if (timeout_ns == RING_NO_WAIT)
         return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer) : -EAGAIN;
-    unsigned pauses = back_off(consumer);
-    for (unsigned i = 0; i < pauses; i++)
-        ring_cpu_relax();
-    code = spin_for_message(consumer);
-    return code != -EAGAIN ? code : wait_for_message(consumer, timeout_ns);
+    if (consumer->waiter.policy != RING_WAIT_SLEEP) {
+        unsigned pauses = back_off(consumer);
+        for (unsigned i = 0; i < pauses; i++)
+            ring_cpu_relax();
+        code = spin_for_message(consumer);
+    }
+    return code != -EAGAIN ? code : ring_wait(&consumer->waiter, NULL, timeout_ns);
 }
 
 int ring_broadcast_await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns)

@@ -109,6 +109,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_producer {
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
+    struct ring_waiter waiter;
 };
 
 /* A consumer, or an observer. */
@@ -133,11 +134,11 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_consumer {
     uint64_t lost;    /* told by the last -EOVERFLOW */
     uint64_t lost_in_all;
     uint64_t emptied; /* position when the ring was last found empty */
-    struct ring_back_off back_off;
     unsigned seat_index;
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
+    struct ring_waiter waiter;
 };
 
 /* Becomes the ring's producer; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such
@@ -168,6 +169,17 @@ RING_PUBLIC int ring_broadcast_open_observer(struct ring_broadcast_consumer *obs
 /* Gives the role or seat back. What was sent stays in the ring; an open reservation is cancelled. -EBADF: not open. */
 RING_PUBLIC int ring_broadcast_close_producer(struct ring_broadcast_producer *producer);
 RING_PUBLIC int ring_broadcast_close_consumer(struct ring_broadcast_consumer *consumer); /* and observer */
+
+/* How it waits: see wait.h. */
+RING_INLINE struct ring_waiter *ring_broadcast_producer_waiter(struct ring_broadcast_producer *producer)
+{
+    return &producer->waiter;
+}
+
+RING_INLINE struct ring_waiter *ring_broadcast_consumer_waiter(struct ring_broadcast_consumer *consumer)
+{
+    return &consumer->waiter;
+}
 
 /* ---- Looking. Cold; disturbs nobody; any thread of any process attached, read-only too. ---- */
 

@@ -94,22 +94,25 @@ int ring_broadcast_open_producer(struct ring_broadcast_producer *producer, struc
         return code;
     }
     ring_segment_hold(segment);
-    *producer = (struct ring_broadcast_producer){ .guarded = guarded,
-                                                  .data = found.data,
-                                                  .mask = found.slots - 1,
-                                                  .stride = found.stride,
-                                                  .position = position,
-                                                  .limit = position,
-                                                  .slot_bytes = (size_t)found.slot_bytes,
-                                                  .lap_shift = found.lap_shift,
-                                                  .control = found.control,
-                                                  .seats = found.seats,
-                                                  .known_dead = known_dead,
-                                                  .seat_count = found.seat_count,
-                                                  .lossless = found.policy == RING_BROADCAST_LOSSLESS,
-                                                  .entry = found.entry,
-                                                  .segment = segment,
-                                                  .claim = claim };
+    *producer =
+        (struct ring_broadcast_producer){ .guarded = guarded,
+                                          .data = found.data,
+                                          .mask = found.slots - 1,
+                                          .stride = found.stride,
+                                          .position = position,
+                                          .limit = position,
+                                          .slot_bytes = (size_t)found.slot_bytes,
+                                          .lap_shift = found.lap_shift,
+                                          .control = found.control,
+                                          .seats = found.seats,
+                                          .known_dead = known_dead,
+                                          .seat_count = found.seat_count,
+                                          .lossless = found.policy == RING_BROADCAST_LOSSLESS,
+                                          .entry = found.entry,
+                                          .segment = segment,
+                                          .claim = claim,
+                                          .waiter = ring_waiter_start(&ring_broadcast_producer_looks, producer,
+                                                                      &found.control->producer_asleep, false, 0) };
     return 0;
 }
 
@@ -176,7 +179,7 @@ static int take_consumer(struct ring_segment *segment, const char *ring, const s
         return code;
     struct ring_layout_broadcast_seat *seat = ring_broadcast_seat_at(found->seats, *index);
     ring_atomic_store(&seat->lost, 0, memory_order_relaxed);   /* B13 */
-    ring_atomic_store(&seat->asleep, 0, memory_order_relaxed); /* W3 */
+    ring_atomic_store(&seat->asleep, 0, memory_order_relaxed); /* W5 */
     uint32_t used = ring_atomic_load(&found->control->seats_used, memory_order_relaxed);
     while (used <= *index && /* B12 */
            !atomic_compare_exchange_weak_explicit(&found->control->seats_used, &used, *index + 1, memory_order_acq_rel,
@@ -211,8 +214,6 @@ static void set_up(struct ring_broadcast_consumer *consumer, const struct ring_b
                                                   .ring_mask = found->slots - 1,
                                                   .pending = start->pending,
                                                   .emptied = start->position,
-                                                  .back_off = ring_back_off_start(found->slots * found->stride /
-                                                                                  BYTES_PER_PAUSE),
                                                   .entry = found->entry };
     if (start->pending)
         ring_broadcast_hide(consumer);
@@ -258,6 +259,10 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
         settle_start(&found, seat, join, &start);
     ring_segment_hold(segment);
     set_up(consumer, &found, &start);
+    consumer->waiter =
+        ring_waiter_start(&ring_broadcast_consumer_looks, consumer, seat ? &found.control->consumers_asleep : NULL,
+                          true, found.slots * found.stride / BYTES_PER_PAUSE);
+    consumer->waiter.shown = seat ? &seat->asleep : NULL;
     consumer->guarded = guarded;
     consumer->seat = seat;
     consumer->seat_index = index;

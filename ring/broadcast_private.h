@@ -59,6 +59,10 @@ RING_PRIVATE uint64_t ring_broadcast_find_oldest(const struct ring_broadcast_fou
 /* 0: the slot at the producer's position may be written, and is marked; else -errno. Stays inside the guard. */
 RING_PRIVATE int ring_broadcast_find_room(struct ring_broadcast_producer *producer, int64_t timeout_ns);
 
+/* How the two sides look while they wait. */
+RING_PRIVATE extern const struct ring_wait_looks ring_broadcast_producer_looks;
+RING_PRIVATE extern const struct ring_wait_looks ring_broadcast_consumer_looks;
+
 /* Points the hot path at a private zero, while the slow one must see every call. */
 RING_PRIVATE void ring_broadcast_hide(struct ring_broadcast_consumer *consumer);
 

@@ -119,41 +119,23 @@ static int look_past_the_dead(struct ring_broadcast_producer *producer, struct l
     return look_for_room(producer, look);
 }
 
-static int sleep_for_room(struct ring_broadcast_producer *producer, struct ring_wait *wait)
+static int look_while_waiting(void *end, void *call)
 {
     struct look look;
-    RING_ATOMIC(uint32_t) *asleep = &producer->control->producer_asleep;
-    bool barrier = ring_wait_announce(asleep);
-    int code = look_past_the_dead(producer, &look);
-    if (code == -EAGAIN)
-        ring_wait_sleep(wait, asleep, !barrier || look.unreachable);
-    ring_wait_withdraw(asleep);
+    (void)call;
+    return look_for_room(end, &look);
+}
+
+static int look_closely(void *end, void *call, bool *blind)
+{
+    struct look look = { .unreachable = false };
+    (void)call;
+    int code = look_past_the_dead(end, &look);
+    *blind |= look.unreachable;
     return code;
 }
 
-static int wait_for_room(struct ring_broadcast_producer *producer, int64_t timeout_ns)
-{
-    struct look look;
-    struct ring_wait wait;
-    ring_wait_begin(&wait, timeout_ns);
-    for (;;) {
-        int code;
-        switch (ring_wait_pause(&wait)) {
-        case RING_WAIT_LOOK:
-            code = look_for_room(producer, &look);
-            break;
-        case RING_WAIT_SLEEP:
-            code = sleep_for_room(producer, &wait);
-            break;
-        case RING_WAIT_EXPIRED:
-        default:
-            code = look_past_the_dead(producer, &look);
-            return code == -EAGAIN ? -ETIMEDOUT : code;
-        }
-        if (code != -EAGAIN)
-            return code;
-    }
-}
+const struct ring_wait_looks ring_broadcast_producer_looks = { look_while_waiting, look_closely };
 
 /* Overwrite: no limit but the length of a 64-bit count, and a first mark. */
 static int free_the_limit(struct ring_broadcast_producer *producer)
@@ -174,7 +156,7 @@ int ring_broadcast_find_room(struct ring_broadcast_producer *producer, int64_t t
         return free_the_limit(producer);
     int code = look_for_room(producer, &look);
     if (code == -EAGAIN && timeout_ns != RING_NO_WAIT)
-        code = wait_for_room(producer, timeout_ns);
+        code = ring_wait(&producer->waiter, NULL, timeout_ns);
     else if (code == -EAGAIN && producer->fruitless++ % PROBE_EACH == 0)
         code = look_past_the_dead(producer, &look);
     return code;
@@ -190,13 +172,5 @@ int ring_broadcast_make_room(struct ring_broadcast_producer *producer, int64_t t
 
 void ring_broadcast_wake(struct ring_broadcast_producer *producer)
 {
-    /* W6: acquire, pairs with W1: the sleepers' own words (W5) come with it. */
-    if (ring_atomic_exchange(&producer->control->consumers_asleep, 0, memory_order_acq_rel) == 0)
-        return;
-    unsigned used = ring_broadcast_seats_used(producer->control, producer->seat_count);
-    for (unsigned i = 0; i < used; i++) {
-        RING_ATOMIC(uint32_t) *asleep = &ring_broadcast_seat_at(producer->seats, i)->asleep;
-        if (ring_atomic_load(asleep, memory_order_relaxed) != 0) /* W5 */
-            ring_wake(asleep);
-    }
+    ring_wake(&producer->control->consumers_asleep);
 }

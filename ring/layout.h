@@ -133,9 +133,11 @@ struct ring_layout_spsc {
     head_doubt; /* records before it may have been seen by one who died. Writer: consumer */
     /* 160 */ uint8_t reserved1[96];
     /* 256 */ RING_ATOMIC(uint32_t) consumer_asleep; /* 1: wake me. Writer: consumer sets, either clears */
-    /* 260 */ uint8_t reserved2[124];
+    /* 260 */ RING_ATOMIC(uint32_t) consumer_calls;  /* how often it was woken; what it sleeps on. Writer: producer */
+    /* 264 */ uint8_t reserved2[120];
     /* 384 */ RING_ATOMIC(uint32_t) producer_asleep; /* 1: wake me. Writer: producer sets, either clears */
-    /* 388 */ uint8_t reserved3[124];
+    /* 388 */ RING_ATOMIC(uint32_t) producer_calls;  /* as above. Writer: consumer */
+    /* 392 */ uint8_t reserved3[120];
     /* 512 */ struct ring_layout_role producer;
     /* 640 */ struct ring_layout_role consumer;
     /* 768 */
@@ -176,7 +178,9 @@ static_assert(offsetof(struct ring_layout_role, started) == 16, "ABI");
 static_assert(sizeof(struct ring_layout_spsc) == 768, "ABI");
 static_assert(offsetof(struct ring_layout_spsc, head) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_spsc, consumer_asleep) == 256, "ABI");
+static_assert(offsetof(struct ring_layout_spsc, consumer_calls) == 260, "ABI; right behind its asleep word: wait.c");
 static_assert(offsetof(struct ring_layout_spsc, producer_asleep) == 384, "ABI");
+static_assert(offsetof(struct ring_layout_spsc, producer_calls) == 388, "ABI");
 static_assert(offsetof(struct ring_layout_spsc, producer) == 512, "ABI");
 static_assert(offsetof(struct ring_layout_spsc, consumer) == 640, "ABI");
 

@@ -52,22 +52,25 @@ struct ring_layout_broadcast {
     /* 128 */ RING_ATOMIC(uint64_t) tail;  /* messages before it are there; right or behind. Writer: producer */
     /* 136 */ RING_ATOMIC(uint64_t) limit; /* it writes no message from there on before it has looked at the seats */
     /* 144 */ uint8_t reserved1[112];
-    /* 256 */ RING_ATOMIC(uint32_t) consumers_asleep; /* 1: look for sleepers. Writer: consumers set, producer clears */
-    /* 260 */ uint8_t reserved2[124];
+    /* 256 */ RING_ATOMIC(uint32_t) consumers_asleep; /* 1: wake us. Writer: consumers set, producer clears */
+    /* 260 */ RING_ATOMIC(uint32_t)
+        consumers_calls; /* how often they were woken; what they sleep on. Writer: producer */
+    /* 264 */ uint8_t reserved2[120];
     /* 384 */ RING_ATOMIC(uint32_t) producer_asleep; /* 1: wake me. Writer: producer sets, either clears */
-    /* 388 */ uint8_t reserved3[124];
+    /* 388 */ RING_ATOMIC(uint32_t) producer_calls;  /* as above. Writers: consumers */
+    /* 392 */ uint8_t reserved3[120];
     /* 512 */ RING_ATOMIC(uint32_t) seats_used; /* seats from there on were never taken. Writer: consumers, upwards */
     /* 516 */ uint8_t reserved4[124];
     /* 640 */ struct ring_layout_role producer;
     /* 768 */
 };
 
-/* Place of a consumer. Writer: the holder of its lock, but for `asleep`. */
+/* Place of a consumer. Writer: the holder of its lock. */
 struct ring_layout_broadcast_seat {
     /*   0 */ struct ring_layout_role role;
     /* 128 */ RING_ATOMIC(uint64_t) position; /* of the next message it wants; the truth or behind */
     /* 136 */ RING_ATOMIC(uint64_t) lost;     /* messages it has lost so far; for people */
-    /* 144 */ RING_ATOMIC(uint32_t) asleep;   /* 1: wake me. Writer: holder sets, either clears */
+    /* 144 */ RING_ATOMIC(uint32_t) asleep;   /* 1 while it sleeps; for people */
     /* 148 */ uint8_t reserved[108];
     /* 256 */
 };
@@ -75,7 +78,10 @@ struct ring_layout_broadcast_seat {
 static_assert(sizeof(struct ring_layout_broadcast) == 768, "ABI");
 static_assert(offsetof(struct ring_layout_broadcast, tail) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_broadcast, consumers_asleep) == 256, "ABI");
+static_assert(offsetof(struct ring_layout_broadcast, consumers_calls) == 260,
+              "ABI; right behind its asleep word: wait.c");
 static_assert(offsetof(struct ring_layout_broadcast, producer_asleep) == 384, "ABI");
+static_assert(offsetof(struct ring_layout_broadcast, producer_calls) == 388, "ABI");
 static_assert(offsetof(struct ring_layout_broadcast, seats_used) == 512, "ABI");
 static_assert(offsetof(struct ring_layout_broadcast, producer) == 640, "ABI");
 static_assert(sizeof(struct ring_layout_broadcast_seat) == 256, "ABI");

@@ -38,7 +38,8 @@ struct ring_layout_seat {
     /*   0 */ struct ring_layout_role role;
     /* 128 */ RING_ATOMIC(uint64_t) intent; /* position << 8 | count: what it is about to claim or has claimed */
     /* 136 */ RING_ATOMIC(uint32_t) side;   /* enum ring_layout_seat_side */
-    /* 140 */ uint8_t reserved[116];
+    /* 140 */ RING_ATOMIC(uint32_t) asleep; /* 1 while it sleeps; for people */
+    /* 144 */ uint8_t reserved[112];
     /* 256 */
 };
 
@@ -74,9 +75,12 @@ struct ring_layout_mpmc {
     /* 520 */ RING_ATOMIC(uint64_t) consumers_reigns;
     /* 528 */ uint8_t reserved4[112];
     /* 640 */ RING_ATOMIC(uint32_t) consumers_asleep; /* 1: wake us. Writers: consumers set, producers clear */
-    /* 644 */ uint8_t reserved5[124];
+    /* 644 */ RING_ATOMIC(uint32_t)
+        consumers_calls; /* how often one was woken; what they sleep on. Writers: producers */
+    /* 648 */ uint8_t reserved5[120];
     /* 768 */ RING_ATOMIC(uint32_t) producers_asleep; /* 1: wake us. Writers: producers set, consumers clear */
-    /* 772 */ uint8_t reserved6[124];
+    /* 772 */ RING_ATOMIC(uint32_t) producers_calls;  /* as above. Writers: consumers */
+    /* 776 */ uint8_t reserved6[120];
     /* 896 */ RING_ATOMIC(uint32_t) reached; /* seats from here on were never used. Writer: holder of the ring's lock */
     /* 900 */ RING_ATOMIC(uint32_t) blind;   /* 1: a participant cannot be reached by membarrier. Writer: as above */
     /* 904 */ RING_ATOMIC(
@@ -96,7 +100,9 @@ static_assert(offsetof(struct ring_layout_mpmc, producers_mode) == 384, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, consumers_mode) == 512, "ABI");
 static_assert(RING_SEATS_MAX <= 1 << (RING_MODE_REIGN - RING_MODE_SHIFT), "a seat's number fits its bits");
 static_assert(offsetof(struct ring_layout_mpmc, consumers_asleep) == 640, "ABI");
+static_assert(offsetof(struct ring_layout_mpmc, consumers_calls) == 644, "ABI; right behind its asleep word: wait.c");
 static_assert(offsetof(struct ring_layout_mpmc, producers_asleep) == 768, "ABI");
+static_assert(offsetof(struct ring_layout_mpmc, producers_calls) == 772, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, reached) == 896, "ABI");
 
 #endif

@@ -23,13 +23,11 @@
 #include <ring/error.h>
 
 enum {
-    RETRIES = 1 << 20,     /* lost claims in a row: never seen; a peer that writes rubbish */
-    STREAM = 2,            /* a stream brings more messages than that per pause */
-    SPIN = 1000,           /* looks before the first pause of a wait: some ten microseconds */
-    FRUITLESS = 256,       /* looks without waiting from one search for the dead to the next */
-    ALONE_AFTER = 4096,    /* shared claims from one question to the next whether we are alone */
-    ASK_ANYWAY = 256,      /* each so many of those, also where the dead may be counted among the others */
-    NAP_NS = 20 * 1000000, /* longest sleep: nobody wakes us when somebody dies */
+    RETRIES = 1 << 20,  /* lost claims in a row: never seen; a peer that writes rubbish */
+    STREAM = 2,         /* a stream brings more messages than that per pause */
+    FRUITLESS = 256,    /* looks without waiting from one search for the dead to the next */
+    ALONE_AFTER = 4096, /* shared claims from one question to the next whether we are alone */
+    ASK_ANYWAY = 256,   /* each so many of those, also where the dead may be counted among the others */
 };
 
 int ring_mpmc_fail(struct ring_mpmc_end *end, int fault)
@@ -265,7 +263,7 @@ static uint64_t since_emptied(struct ring_mpmc_end *end)
 static unsigned back_off(struct ring_mpmc_end *end)
 {
     uint64_t taken = since_emptied(end);
-    return ring_back_off_next(&end->back_off, taken > 1, taken / STREAM);
+    return ring_back_off_next(&end->waiter.back_off, taken > 1, taken / STREAM);
 }
 
 /* Leaves the ring alone, unless a good part of it has come (become free) meanwhile. */
@@ -343,50 +341,37 @@ static int reason(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
     return code;
 }
 
-static int sleep_for_it(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, struct ring_wait *wait)
+static int look(void *end, void *ask)
 {
-    struct ring_layout_mpmc *control = end->view.control;
-    RING_ATOMIC(uint32_t) *asleep = end->consumer ? &control->consumers_asleep : &control->producers_asleep;
-    bool barrier = ring_wait_announce(asleep) && !ring_atomic_load(&control->blind, memory_order_relaxed); /* M18 */
+    return try_claim(end, ask);
+}
+
+/* *blind also where somebody living is in the middle of something: should he die, nobody tells. */
+static int look_closely(void *participant, void *ask, bool *blind)
+{
+    struct ring_mpmc_end *end = participant;
     bool busy = false;
     int code = search_and_try(end, ask, &busy);
     if (code == -EAGAIN)
         code = reason(end, ask);
-    if (code == -EAGAIN) {
-        struct ring_wait nap = *wait;
-        int64_t latest = ring_clock_monotonic() + NAP_NS;
-        if (latest < nap.deadline_ns)
-            nap.deadline_ns = latest;
-        ring_wait_sleep(&nap, asleep, !barrier || busy);
-    }
-    /* The word is not taken back: others of our side may sleep on it, and the next wake is for nothing at worst. */
+    *blind |= busy || ring_atomic_load(&end->view.control->blind, memory_order_relaxed); /* M18 */
     return code;
 }
 
+const struct ring_wait_looks ring_mpmc_looks = { look, look_closely };
+
+/* Waits. One is woken for each publication, which may be of several messages: so whoever slept and leaves something
+ * wakes the next. */
 static int wait_for_it(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)
 {
-    struct ring_wait wait;
-    bool busy;
-    ring_wait_begin(&wait, timeout_ns);
-    for (;;) {
-        int code;
-        switch (ring_wait_pause(&wait)) {
-        case RING_WAIT_LOOK:
-            code = try_claim(end, ask);
-            break;
-        case RING_WAIT_SLEEP:
-            code = sleep_for_it(end, ask, &wait);
-            break;
-        case RING_WAIT_EXPIRED:
-        default:
-            code = search_and_try(end, ask, &busy);
-            if (code == -EAGAIN)
-                code = reason(end, ask);
-            return code == -EAGAIN ? -ETIMEDOUT : code;
-        }
-        if (code != -EAGAIN)
-            return code;
+    int code = ring_wait(&end->waiter, ask, timeout_ns);
+    if (end->waiter.slept) {
+        uint64_t next = code > 0 ? ask->position + (unsigned)code
+                                 : ring_atomic_load(end->counter, memory_order_relaxed); /* M0: only a hint */
+        if (ring_mpmc_is_clear(end, next))
+            ring_wake_one(end->waiter.asleep);
     }
+    return code;
 }
 
 static int try_without_waiting(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
@@ -411,8 +396,9 @@ static int claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t t
         return code;
     if (timeout_ns == RING_NO_WAIT)
         return try_without_waiting(end, ask);
-    pause_while_little(end, back_off(end));
-    for (int i = 0; i < SPIN && code == -EAGAIN; i++) {
+    if (end->waiter.policy != RING_WAIT_SLEEP)
+        pause_while_little(end, back_off(end));
+    for (int polls = ring_waiter_polls(&end->waiter); polls > 0 && code == -EAGAIN; polls--) {
         ring_cpu_poll_gap();
         /* The word is written when its message is freed, and what a consumer sends in answer waits for that: so its
          * line is asked for to write. More often would take it from a producer that has just got it. */

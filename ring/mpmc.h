@@ -131,12 +131,12 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_mpmc_end {
     uint64_t look_at;     /* and from this position on it is looked again */
     uint64_t taken;       /* messages in shared mode so far */
     uint64_t emptied;     /* `next` or `taken` when the ring was last found empty (full) */
-    struct ring_back_off back_off;
     size_t max_message;
     bool search; /* search for what the dead left, before all else */
     bool consumer;
     unsigned seat;
     struct ring_claim *claim;
+    struct ring_waiter waiter;
     struct ring_mpmc_view view;
 };
 
@@ -161,6 +161,17 @@ RING_PUBLIC int ring_mpmc_open_consumer(struct ring_mpmc_consumer *consumer, str
  * released will be delivered again. -EBADF: not open. In a child after fork: forgets the handle, disturbs nobody. */
 RING_PUBLIC int ring_mpmc_close_producer(struct ring_mpmc_producer *producer);
 RING_PUBLIC int ring_mpmc_close_consumer(struct ring_mpmc_consumer *consumer);
+
+/* How it waits: see wait.h. */
+RING_INLINE struct ring_waiter *ring_mpmc_producer_waiter(struct ring_mpmc_producer *producer)
+{
+    return &producer->end.waiter;
+}
+
+RING_INLINE struct ring_waiter *ring_mpmc_consumer_waiter(struct ring_mpmc_consumer *consumer)
+{
+    return &consumer->end.waiter;
+}
 
 /* ---- Sending ---- */
 

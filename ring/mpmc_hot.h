@@ -85,7 +85,7 @@ RING_INLINE int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *
             end->next = position + 1;
             ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
             if (RING_UNLIKELY(ring_atomic_load(end->others_asleep, memory_order_relaxed) != 0)) /* M6 */
-                ring_wake(end->others_asleep);
+                ring_wake_one(end->others_asleep);
             ring_guard_leave(&end->guarded);
             return 0;
         }
@@ -130,7 +130,7 @@ RING_INLINE void ring_mpmc_taken(struct ring_mpmc_end *end, unsigned char *slot,
     end->last_flags = 0;
     ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
     if (RING_UNLIKELY(ring_atomic_load(end->others_asleep, memory_order_relaxed) != 0)) /* M6 */
-        ring_wake(end->others_asleep);
+        ring_wake_one(end->others_asleep);
 }
 
 /* recv; `exact`: of no other length than `size`. */

@@ -95,6 +95,7 @@ static int look_at_seat(const struct ring_mpmc_view *view, const char *ring, uns
     ring_seat_describe(&place, &info->side);
     if (info->side.peer == RING_PEER_NEVER)
         return ring_error(-ENOENT, "nobody ever had seat %u of ring '%s' in %s", seat, ring, view->segment->name);
+    info->side.asleep = ring_atomic_load(&view->seats[seat].asleep, memory_order_relaxed) != 0;             /* W5 */
     info->consumer = ring_atomic_load(&view->seats[seat].side, memory_order_relaxed) == RING_SIDE_CONSUMER; /* M16 */
     uint64_t intent = ring_atomic_load(&view->seats[seat].intent, memory_order_acquire);                    /* M11 */
     uint64_t near = ring_atomic_load(ring_mpmc_counter(view, info->consumer), memory_order_relaxed);

@@ -97,6 +97,9 @@ struct ring_mpmc_ask {
 /* Claims now, or waits for it. The number of positions, at least 1; or -EAGAIN, -EMSGSIZE and so on. */
 RING_PRIVATE int ring_mpmc_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns);
 
+/* How a participant looks while it waits. */
+RING_PRIVATE extern const struct ring_wait_looks ring_mpmc_looks;
+
 /* Poisons the handle. */
 RING_PRIVATE int ring_mpmc_fail(struct ring_mpmc_end *end, int fault);
 
@@ -115,7 +118,7 @@ RING_INLINE void ring_mpmc_wake_others(struct ring_mpmc_end *end)
 {
     ring_compiler_barrier(); /* the processor's half is the sleeper's membarrier, W1 */
     if (RING_UNLIKELY(ring_atomic_load(end->others_asleep, memory_order_relaxed) != 0))
-        ring_wake(end->others_asleep);
+        ring_wake_one(end->others_asleep);
 }
 
 /* M5: after the last of the claimed positions was filled (freed): no intent any more, and a wake for the other

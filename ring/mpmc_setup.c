@@ -324,7 +324,11 @@ static void set_up(struct ring_mpmc_end *end, const struct ring_mpmc_view *view,
     end->intent = &view->seats[seat].intent;
     end->others_asleep = consumer ? &control->producers_asleep : &control->consumers_asleep;
     end->search = consumer;
-    end->back_off = ring_back_off_start((view->mask + 1) / SLOTS_PER_PAUSE);
+    end->waiter =
+        ring_waiter_start(&ring_mpmc_looks, end, consumer ? &control->consumers_asleep : &control->producers_asleep,
+                          true, (view->mask + 1) / SLOTS_PER_PAUSE);
+    end->waiter.shown = &view->seats[seat].asleep;
+    ring_atomic_store(end->waiter.shown, 0, memory_order_relaxed); /* W5 */
     end->fetch_ahead = fetch_ahead(view);
     end->consumer = consumer;
     end->seat = seat;

@@ -19,6 +19,14 @@ bool ring_seat_has_moved(const struct ring_layout_role *record)
     return (ring_atomic_load(&record->state, memory_order_acquire) & 0xff) == RING_ROLE_MOVED; /* L0 */
 }
 
+bool ring_seat_is_blind(const struct ring_layout_role *record)
+{
+    /* L0, L3: relaxed: an old value makes one sleep longer or shorter than wanted. Whoever comes later has registered
+     * before it publishes: the kernel makes it pass a barrier then. */
+    return (ring_atomic_load(&record->state, memory_order_relaxed) & 0xff) == RING_ROLE_ATTACHED &&
+           !ring_atomic_load(&record->barrier, memory_order_relaxed);
+}
+
 enum ring_peer ring_seat_state(const struct ring_seat *seat)
 {
     uint64_t before = ring_atomic_load(&seat->record->state, memory_order_acquire); /* L0 */

@@ -62,6 +62,9 @@ RING_PRIVATE enum ring_peer ring_seat_state(const struct ring_seat *seat);
 /* True once the holder left in good order: one load, no system call. */
 RING_PRIVATE bool ring_seat_is_closed(const struct ring_layout_role *record);
 
+/* L3: true while it is held from a process that membarrier does not reach. */
+RING_PRIVATE bool ring_seat_is_blind(const struct ring_layout_role *record);
+
 /* For people to read; `asleep` is the caller's to fill in. */
 RING_PRIVATE void ring_seat_describe(const struct ring_seat *seat, struct ring_side *side);
 

@@ -28,10 +28,7 @@
 
 #include <ring/error.h>
 
-enum {
-    STREAM_BYTES = 48, /* a stream brings more than that per pause: a GB/s */
-    SPIN = 1000,       /* polls before the first pause of a wait: some ten microseconds */
-};
+enum { STREAM_BYTES = 48 }; /* a stream brings more than that per pause: a GB/s */
 
 int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint64_t max_message, uint64_t position,
                      struct ring_spsc_record *record)
@@ -96,19 +93,22 @@ static int reason_for_no_room(struct ring_spsc_producer *producer, uint64_t stri
     return code;
 }
 
-static int sleep_for_room(struct ring_spsc_producer *producer, uint64_t stride, struct ring_wait *wait)
+/* The two looks of a wait; `call` is the stride. */
+static int look_while_waiting(void *end, void *call)
 {
-    RING_ATOMIC(uint32_t) *asleep = &producer->control->producer_asleep;
-    bool barrier = ring_wait_announce(asleep) &&
-                   ring_atomic_load(&producer->control->consumer.barrier, memory_order_relaxed); /* L3 */
-    int code = look_for_room(producer, stride);
-    if (code == -EAGAIN)
-        code = reason_for_no_room(producer, stride);
-    if (code == -EAGAIN)
-        ring_wait_sleep(wait, asleep, !barrier);
-    ring_wait_withdraw(asleep);
-    return code;
+    return look_for_room(end, *(const uint64_t *)call);
 }
+
+static int look_closely_for_room(void *end, void *call, bool *blind)
+{
+    struct ring_spsc_producer *producer = end;
+    uint64_t stride = *(const uint64_t *)call;
+    *blind |= ring_seat_is_blind(&producer->control->consumer);
+    int code = look_for_room(producer, stride);
+    return code == -EAGAIN ? reason_for_no_room(producer, stride) : code;
+}
+
+const struct ring_wait_looks ring_spsc_producer_looks = { look_while_waiting, look_closely_for_room };
 
 int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, int64_t timeout_ns)
 {
@@ -124,23 +124,7 @@ int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, in
             return reason_for_no_room(producer, stride);
         return -EAGAIN;
     }
-    struct ring_wait wait;
-    ring_wait_begin(&wait, timeout_ns);
-    while (code == -EAGAIN) {
-        switch (ring_wait_pause(&wait)) {
-        case RING_WAIT_LOOK:
-            code = look_for_room(producer, stride);
-            break;
-        case RING_WAIT_SLEEP:
-            code = sleep_for_room(producer, stride, &wait);
-            break;
-        case RING_WAIT_EXPIRED:
-        default:
-            code = reason_for_no_room(producer, stride);
-            return code == -EAGAIN ? -ETIMEDOUT : code;
-        }
-    }
-    return code;
+    return ring_wait(&producer->waiter, &stride, timeout_ns);
 }
 
 /* ---- Consumer ---- */
@@ -243,26 +227,29 @@ static int reason_for_nothing(struct ring_spsc_consumer *consumer)
     }
 }
 
-static int sleep_for_message(struct ring_spsc_consumer *consumer, struct ring_wait *wait)
+static int look(void *end, void *call)
 {
-    RING_ATOMIC(uint32_t) *asleep = &consumer->control->consumer_asleep;
-    bool barrier = ring_wait_announce(asleep) &&
-                   ring_atomic_load(&consumer->control->producer.barrier, memory_order_relaxed); /* L3 */
-    int code = look_for_message(consumer);
-    if (code == -EAGAIN)
-        code = reason_for_nothing(consumer);
-    if (code == -EAGAIN && asleep == &consumer->control->consumer_asleep) /* else: it went on to another ring */
-        ring_wait_sleep(wait, asleep, !barrier);
-    ring_wait_withdraw(asleep);
-    return code;
+    (void)call;
+    return look_for_message(end);
 }
+
+static int look_closely(void *end, void *call, bool *blind)
+{
+    struct ring_spsc_consumer *consumer = end;
+    *blind |= ring_seat_is_blind(&consumer->control->producer);
+    int code = look(consumer, call);
+    return code == -EAGAIN ? reason_for_nothing(consumer) : code;
+}
+
+const struct ring_wait_looks ring_spsc_consumer_looks = { look, look_closely };
 
 /* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
  * seen as soon as its line arrives. */
 static int spin_for_message(struct ring_spsc_consumer *consumer)
 {
+    int polls = ring_waiter_polls(&consumer->waiter);
     RING_ATOMIC(uint64_t) *header = ring_spsc_header_at(consumer->ring_data, consumer->ring_mask, consumer->position);
-    for (int i = 0; i < SPIN; i++) {
+    for (int i = 0; i < polls; i++) {
         uint64_t word = ring_atomic_load(header, memory_order_relaxed); /* C1 follows: in the hot path, or below */
         if (RING_UNLIKELY(word != 0)) {
             if (word - RING_RECORD_ONE <= consumer->max_message && consumer->mask) {
@@ -276,29 +263,6 @@ static int spin_for_message(struct ring_spsc_consumer *consumer)
     return -EAGAIN;
 }
 
-static int wait_for_message(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
-{
-    struct ring_wait wait;
-    ring_wait_begin(&wait, timeout_ns);
-    for (;;) {
-        int code;
-        switch (ring_wait_pause(&wait)) {
-        case RING_WAIT_LOOK:
-            code = look_for_message(consumer);
-            break;
-        case RING_WAIT_SLEEP:
-            code = sleep_for_message(consumer, &wait);
-            break;
-        case RING_WAIT_EXPIRED:
-        default:
-            code = reason_for_nothing(consumer);
-            return code == -EAGAIN ? -ETIMEDOUT : code;
-        }
-        if (code != -EAGAIN)
-            return code;
-    }
-}
-
 /* How many pauses to leave the ring alone, now that it was found empty. */
 static unsigned back_off(struct ring_spsc_consumer *consumer)
 {
@@ -306,7 +270,7 @@ static unsigned back_off(struct ring_spsc_consumer *consumer)
     consumer->emptied = consumer->position;
     bool stream = taken && consumer->one_message != RING_SPSC_UNKNOWN && consumer->one_message != consumer->position;
     consumer->one_message = RING_SPSC_UNKNOWN;
-    return ring_back_off_next(&consumer->back_off, stream, taken / STREAM_BYTES);
+    return ring_back_off_next(&consumer->waiter.back_off, stream, taken / STREAM_BYTES);
 }
 
 int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
@@ -319,11 +283,13 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
     ring_spsc_publish_head(consumer);
     if (timeout_ns == RING_NO_WAIT)
         return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer) : -EAGAIN;
-    unsigned pauses = back_off(consumer);
-    for (unsigned i = 0; i < pauses; i++)
-        ring_cpu_relax();
-    code = spin_for_message(consumer);
-    return code != -EAGAIN ? code : wait_for_message(consumer, timeout_ns);
+    if (consumer->waiter.policy != RING_WAIT_SLEEP) {
+        unsigned pauses = back_off(consumer);
+        for (unsigned i = 0; i < pauses; i++)
+            ring_cpu_relax();
+        code = spin_for_message(consumer);
+    }
+    return code != -EAGAIN ? code : ring_wait(&consumer->waiter, NULL, timeout_ns);
 }
 
 /* The message at the consumer's position, in a pack or alone. ring_spsc_await() has found it. */

@@ -98,6 +98,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_producer {
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
+    struct ring_waiter waiter;
 };
 
 /* A record of several small messages that is being taken apart. count 0: none. */
@@ -125,7 +126,6 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     uint32_t last_flags;               /* of the message last received: 0 or RING_REDELIVERED */
     uint64_t emptied;                  /* position when the ring was last found empty, */
     uint64_t one_message;              /* and the position after the message that then came; or RING_SPSC_UNKNOWN */
-    struct ring_back_off back_off;
     struct ring_spsc_pack pack;
     unsigned char *ring_data; /* what `data` is on the hot path */
     uint64_t ring_mask;
@@ -134,6 +134,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     unsigned entry;
     struct ring_segment *segment;
     struct ring_claim *claim;
+    struct ring_waiter waiter;
 };
 
 /* Takes a role of the ring; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such
@@ -160,6 +161,17 @@ RING_PUBLIC int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer);
  * it in the segment, or in its directory; -EEXIST: another ring has the name of the next generation, NAME~1;
  * -ENAMETOOLONG. The ring goes on as it was after any. See docs/growth.md. */
 RING_PUBLIC int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_options *options);
+
+/* How it waits: see wait.h. */
+RING_INLINE struct ring_waiter *ring_spsc_producer_waiter(struct ring_spsc_producer *producer)
+{
+    return &producer->waiter;
+}
+
+RING_INLINE struct ring_waiter *ring_spsc_consumer_waiter(struct ring_spsc_consumer *consumer)
+{
+    return &consumer->waiter;
+}
 
 /* ---- Looking. Cold; disturbs nobody; any thread of any process attached. ---- */
 

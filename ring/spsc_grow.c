@@ -143,6 +143,8 @@ int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_o
         ring_seat_move(&seat); /* L2: from here on the next generation is in force */
         ring_wake(&left->consumer_asleep);
         ring_claim_drop(producer->claim);
+        next.waiter = producer->waiter;
+        ring_waiter_move(&next.waiter, &next.control->producer_asleep);
         *producer = next;
     }
     return 0;
@@ -238,7 +240,10 @@ int ring_spsc_follow(struct ring_spsc_consumer *consumer)
         ring_claim_drop(next.claim);
         return code;
     }
+    struct ring_waiter waiter = consumer->waiter;
     code = ring_spsc_begin_consumer(consumer, segment, &next, died);
+    consumer->waiter = waiter;
+    ring_waiter_move(&consumer->waiter, &next.control->consumer_asleep);
     if (code) /* the role is kept: close gives it back */
         code = ring_spsc_fail_consumer(consumer, -EUCLEAN);
     ring_spsc_leave_role(segment, &left, RING_SPSC_CONSUMER, false);

@@ -89,6 +89,10 @@ RING_PRIVATE void ring_spsc_settle(struct ring_spsc_consumer *consumer);
 RING_PRIVATE int ring_spsc_fail_consumer(struct ring_spsc_consumer *consumer, int fault);
 RING_PRIVATE int ring_spsc_fail_producer(struct ring_spsc_producer *producer, int fault);
 
+/* How the two sides look while they wait. */
+RING_PRIVATE extern const struct ring_wait_looks ring_spsc_producer_looks;
+RING_PRIVATE extern const struct ring_wait_looks ring_spsc_consumer_looks;
+
 /* C2 out of turn: publishes the position when it is not published yet. */
 RING_PRIVATE void ring_spsc_publish_head(struct ring_spsc_consumer *consumer);
 

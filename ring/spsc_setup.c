@@ -264,7 +264,9 @@ int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_se
                                              .pack_bytes = pack_bytes(found->publish_bytes),
                                              .segment = segment,
                                              .claim = found->claim,
-                                             .entry = found->entry };
+                                             .entry = found->entry,
+                                             .waiter = ring_waiter_start(&ring_spsc_producer_looks, producer,
+                                                                         &found->control->producer_asleep, false, 0) };
     return 0;
 }
 
@@ -327,7 +329,9 @@ int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_se
                                              .publish_bytes = found->publish_bytes,
                                              .control = found->control,
                                              .max_message = (size_t)found->max_message,
-                                             .back_off = ring_back_off_start(found->capacity / BYTES_PER_PAUSE),
+                                             .waiter = ring_waiter_start(&ring_spsc_consumer_looks, consumer,
+                                                                         &found->control->consumer_asleep, false,
+                                                                         found->capacity / BYTES_PER_PAUSE),
                                              .emptied = head,
                                              .one_message = RING_SPSC_UNKNOWN,
                                              .ring_data = found->data,

@@ -1,14 +1,30 @@
-/* wait.c - level 5: spin, then sleep.
+/* wait.c - level 5: spin, rest, sleep; and the bell that ends a sleep.
  *
- * Why no wake is lost. The sleeper: W1 asleep = 1; membarrier; look at the ring; sleep while asleep == 1.
- * The busy side: publish (P2 or C2); compiler barrier; P3/C3 read asleep; wake if set. membarrier makes every running
- * thread of every registered process pass a full barrier between W1 and the look. Either the busy side's barrier falls
- * after its publication: then the look sees it; or before: then its read of asleep comes after and sees W1.
+ * Why no wake is lost. A bell is `asleep` and `calls`.
+ *
+ *   sleeper                                          busy side
+ *     seen = calls                 W1                  publish                  P2, C2, M4, M8, B3, B9
+ *     asleep = 1; membarrier       W1                  compiler barrier
+ *     look: nothing                                    asleep is 1?             P3, C3, M6, B5, B10
+ *     FUTEX_WAIT while calls == seen                   asleep = 0               W2
+ *                                                      calls + 1; FUTEX_WAKE    W2
+ *
+ * membarrier makes every running thread of every registered process pass a full barrier between W1 and the look.
+ * Either the busy side's barrier falls after its publication: then the look sees it; or before: then its read of
+ * `asleep` comes after and sees W1. The number keeps several sleepers apart: whoever announced himself before `calls`
+ * moved finds it moved, or lies in the kernel's queue already and is woken; whoever announces himself later sets the
+ * bit anew, behind its clearing.
+ *
+ * Where one sleeper is enough (ring_wake_one) the bit stays while the kernel had somebody to wake, since there may be
+ * more; when it had nobody, the bit is cleared, `calls` moves on, and everybody is woken who queued up in between. Who
+ * is woken and finds more than it takes wakes the next one (mpmc.c).
+ *
  * If the kernel has no membarrier, or the other side's process is not registered, sleeps are cut to 1 ms instead: the
  * busy side still pays nothing, and a wake that falls between costs that millisecond.
  */
 #include <ring/wait.h>
 
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -21,8 +37,10 @@
 
 enum {
     LOOKS_PER_CLOCK = 64,
-    LEAST_PAUSES = 24, /* of a back-off: about a microsecond on x86 */
-    MOST_PAUSES = 400, /* some 15 us */
+    POLLS = 1000,        /* before the first pause of a wait: some ten microseconds */
+    LEAST_SPIN_NS = 800, /* where no wait was short lately */
+    LEAST_PAUSES = 24,   /* of a back-off: about a microsecond on x86 */
+    MOST_PAUSES = 400,   /* some 15 us */
     TRIAL_FIRST = 16,
     TRIAL_LAST = 65536,
 };
@@ -62,42 +80,11 @@ unsigned ring_back_off_next(struct ring_back_off *back_off, bool stream, uint64_
     return LEAST_PAUSES;
 }
 
-/* ---- Spinning and sleeping ---- */
+/* ---- The bell ---- */
 
-/* Spinning is only of use where the other side can run meanwhile. */
-static int64_t spin_budget_ns(void)
+static RING_ATOMIC(uint32_t) * calls_of(RING_ATOMIC(uint32_t) * asleep)
 {
-    static RING_ATOMIC(int) processors; /* W4: 0: not asked yet; relaxed, any thread finds the same */
-    int known = ring_atomic_load(&processors, memory_order_relaxed);
-    if (!known) {
-        cpu_set_t allowed;
-        known = sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1 &&
-                        sysconf(_SC_NPROCESSORS_ONLN) == 1
-                    ? 1
-                    : 2;
-        ring_atomic_store(&processors, known, memory_order_relaxed);
-    }
-    return known == 1 ? 0 : RING_WAIT_SPIN_NS;
-}
-
-void ring_wait_begin(struct ring_wait *wait, int64_t timeout_ns)
-{
-    wait->looks = 0;
-    wait->spin_until_ns = 0;
-    wait->deadline_ns = ring_clock_deadline(timeout_ns);
-}
-
-enum ring_wait_next ring_wait_pause(struct ring_wait *wait)
-{
-    ring_cpu_relax();
-    if (++wait->looks % LOOKS_PER_CLOCK)
-        return RING_WAIT_LOOK;
-    int64_t now = ring_clock_monotonic();
-    if (now >= wait->deadline_ns)
-        return RING_WAIT_EXPIRED;
-    if (!wait->spin_until_ns)
-        wait->spin_until_ns = now + spin_budget_ns();
-    return now >= wait->spin_until_ns ? RING_WAIT_SLEEP : RING_WAIT_LOOK;
+    return asleep + 1; /* as all layouts have it, by static_assert */
 }
 
 bool ring_wait_register(void)
@@ -112,18 +99,28 @@ bool ring_wait_register(void)
     return state == 1;
 }
 
-bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep)
+/* What `asleep` says. */
+enum request {
+    ONE = 1, /* somebody sleeps; one of them is enough */
+    ALL = 2, /* somebody else takes part who may not come when he is called: call all */
+};
+
+/* W1. *seen: what to sleep on. False: the kernel has no such barrier. */
+static bool announce(RING_ATOMIC(uint32_t) * asleep, enum request bit, uint32_t *seen)
 {
-    /* W1: seq_cst store, then the barrier for everybody; pairs with P3 and C3. */
-    ring_atomic_store(asleep, 1, memory_order_seq_cst);
+    /* W1: acquire, pairs with W2: noted before the bit is set; and seq_cst, with the barrier for everybody; pairs with
+     * P3 and its like. */
+    *seen = ring_atomic_load(calls_of(asleep), memory_order_acquire);
+    atomic_fetch_or_explicit(asleep, bit, memory_order_seq_cst);
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
-void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) * asleep, bool blind)
+/* Sleeps until the bell is rung, the deadline, or the bound. */
+static void sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, int64_t deadline_ns, bool blind)
 {
     int64_t nap = blind ? RING_WAIT_BOUND_BLIND_NS : RING_WAIT_BOUND_NS;
-    if (wait->deadline_ns != RING_CLOCK_NEVER) {
-        int64_t left = wait->deadline_ns - ring_clock_monotonic();
+    if (deadline_ns != RING_CLOCK_NEVER) {
+        int64_t left = deadline_ns - ring_clock_monotonic();
         if (left <= 0)
             return;
         if (left < nap)
@@ -131,18 +128,179 @@ void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) * asleep, boo
     }
     struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
     /* Not FUTEX_PRIVATE: the word lies in shared memory. Every reason to come back is a reason to look again. */
-    syscall(SYS_futex, (uintptr_t)asleep, FUTEX_WAIT, 1, &limit, NULL, 0);
+    syscall(SYS_futex, (uintptr_t)calls_of(asleep), FUTEX_WAIT, seen, &limit, NULL, 0);
 }
 
-void ring_wait_withdraw(RING_ATOMIC(uint32_t) * asleep)
+/* W2: `calls` moves on, then up to `most` of those who sleep on it are woken. How many. */
+static long call(RING_ATOMIC(uint32_t) * asleep, int most)
 {
-    ring_atomic_store(asleep, 0, memory_order_relaxed); /* W3: a wake for nothing is all that a late reader causes */
+    /* Release: the bit was cleared before, if it was; who waits for it looks at the ring itself, by an acquire load. */
+    atomic_fetch_add_explicit(calls_of(asleep), 1, memory_order_release);
+    return syscall(SYS_futex, (uintptr_t)calls_of(asleep), FUTEX_WAKE, most, NULL, NULL, 0);
 }
 
 void ring_wake(RING_ATOMIC(uint32_t) * asleep)
 {
-    /* W2: the exchange makes one waker of many; relaxed: the sleeper's next look is an acquire load of the ring itself.
+    /* W2: the exchange makes one waker of many; acq_rel: not after the count, and what sleepers showed is seen. */
+    if (ring_atomic_exchange(asleep, 0, memory_order_acq_rel) != 0)
+        call(asleep, INT_MAX);
+}
+
+void ring_wake_one(RING_ATOMIC(uint32_t) * asleep)
+{
+    if (ring_atomic_load(asleep, memory_order_relaxed) != ONE || call(asleep, 1) == 0)
+        ring_wake(asleep);
+}
+
+/* ---- Spinning and sleeping ---- */
+
+/* Spinning is only of use where the other side can run meanwhile. */
+static uint32_t most_spin_ns(void)
+{
+    static RING_ATOMIC(int) processors; /* W4: 0: not asked yet; relaxed, any thread finds the same */
+    int known = ring_atomic_load(&processors, memory_order_relaxed);
+    if (!known) {
+        cpu_set_t allowed;
+        known = sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1 &&
+                        sysconf(_SC_NPROCESSORS_ONLN) == 1
+                    ? 1
+                    : 2;
+        ring_atomic_store(&processors, known, memory_order_relaxed);
+    }
+    return known == 1 ? 0 : (uint32_t)RING_WAIT_SPIN_NS;
+}
+
+/* One wait of one thread, from its first fruitless look to its success or its time limit. */
+struct wait {
+    int64_t began_ns; /* CLOCK_MONOTONIC; 0: the clock was not asked yet */
+    int64_t deadline_ns;
+    int64_t closely_ns; /* who never sleeps looks closely at this time */
+    unsigned looks;
+    unsigned naps;
+};
+
+enum next { LOOK, SLEEP, EXPIRED };
+
+struct ring_waiter ring_waiter_start(const struct ring_wait_looks *looks, void *end, RING_ATOMIC(uint32_t) * asleep,
+                                     bool several, uint64_t most_pauses)
+{
+    return (struct ring_waiter){ .looks = looks,
+                                 .end = end,
+                                 .asleep = asleep,
+                                 .policy = RING_WAIT_ADAPTIVE,
+                                 .spin_ns = most_spin_ns(),
+                                 .several = several,
+                                 .back_off = ring_back_off_start(most_pauses) };
+}
+
+void ring_waiter_move(struct ring_waiter *waiter, RING_ATOMIC(uint32_t) * asleep)
+{
+    waiter->asleep = asleep;
+}
+
+int ring_waiter_polls(const struct ring_waiter *waiter)
+{
+    if (waiter->policy == RING_WAIT_SPIN)
+        return POLLS;
+    if (waiter->policy == RING_WAIT_SLEEP)
+        return 0;
+    return waiter->spin_ns < 10 * POLLS ? (int)waiter->spin_ns / 10 : POLLS;
+}
+
+/* Pauses for some tens of cycles, now and then looks at the clock, and says what to do next. */
+static enum next pause_or_sleep(const struct ring_waiter *waiter, struct wait *wait)
+{
+    bool spins = waiter->policy != RING_WAIT_SLEEP && !waiter->slept;
+    if (spins) {
+        ring_cpu_relax();
+        if (++wait->looks % LOOKS_PER_CLOCK)
+            return LOOK;
+    }
+    int64_t now = ring_clock_monotonic();
+    if (now >= wait->deadline_ns)
+        return EXPIRED;
+    if (!wait->began_ns) {
+        wait->began_ns = now;
+        wait->closely_ns = now + RING_WAIT_BOUND_NS;
+    }
+    if (waiter->policy == RING_WAIT_SPIN)
+        return now >= wait->closely_ns ? SLEEP : LOOK;
+    return !spins || now - wait->began_ns >= waiter->spin_ns ? SLEEP : LOOK;
+}
+
+static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, void *call)
+{
+    RING_ATOMIC(uint32_t) *asleep = waiter->asleep; /* a look may lead to another ring, with another bell */
+    uint32_t seen;
+    waiter->slept = true;
+    if (waiter->shown) /* W5: relaxed, for people */
+        ring_atomic_store(waiter->shown, 1, memory_order_relaxed);
+    bool blind = !announce(asleep, ONE, &seen);
+    int code = waiter->looks->look_closely(waiter->end, call, &blind);
+    if (code == -EAGAIN && asleep == waiter->asleep) {
+        sleep_until_called(asleep, seen, wait->deadline_ns, blind);
+        code = waiter->looks->look(waiter->end, call);
+    }
+    /* W3: relaxed: a wake for nothing is all that a late reader causes. Where others may sleep the bit is theirs too.
      */
-    if (ring_atomic_exchange(asleep, 0, memory_order_relaxed) != 0)
-        syscall(SYS_futex, (uintptr_t)asleep, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    if (!waiter->several)
+        ring_atomic_store(asleep, 0, memory_order_relaxed);
+    if (waiter->shown)
+        ring_atomic_store(waiter->shown, 0, memory_order_relaxed); /* W5 */
+    return code;
+}
+
+/* Spinning was not enough. */
+static int go_to_sleep(struct ring_waiter *waiter, struct wait *wait, void *call)
+{
+    bool blind = false;
+    if (waiter->policy != RING_WAIT_SPIN && waiter->asleep)
+        return announce_and_sleep(waiter, wait, call);
+    int code = waiter->looks->look_closely(waiter->end, call, &blind);
+    if (code != -EAGAIN)
+        return code;
+    if (waiter->policy == RING_WAIT_SPIN)
+        wait->closely_ns = ring_clock_monotonic() + RING_WAIT_BOUND_NS;
+    else
+        ring_clock_doze(wait->deadline_ns, &wait->naps);
+    return -EAGAIN;
+}
+
+/* Was it right to spin for so long? A wait that spinning would have outlasted makes it spin longer the next time, a
+ * longer one half as long. */
+static void learn(struct ring_waiter *waiter, const struct wait *wait)
+{
+    if (waiter->policy != RING_WAIT_ADAPTIVE)
+        return;
+    uint32_t most = most_spin_ns();
+    uint32_t least = most < LEAST_SPIN_NS ? most : LEAST_SPIN_NS;
+    if (!waiter->slept || ring_clock_monotonic() - wait->began_ns < (int64_t)most)
+        waiter->spin_ns = waiter->spin_ns * 2 < most ? waiter->spin_ns * 2 : most;
+    else
+        waiter->spin_ns = waiter->spin_ns / 2 > least ? waiter->spin_ns / 2 : least;
+}
+
+int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
+{
+    struct wait wait = { .deadline_ns = ring_clock_deadline(timeout_ns) };
+    int code = -EAGAIN;
+    waiter->slept = false;
+    while (code == -EAGAIN) {
+        bool blind = false;
+        switch (pause_or_sleep(waiter, &wait)) {
+        case LOOK:
+            code = waiter->looks->look(waiter->end, call);
+            break;
+        case SLEEP:
+            code = go_to_sleep(waiter, &wait, call);
+            break;
+        case EXPIRED:
+        default:
+            code = waiter->looks->look_closely(waiter->end, call, &blind);
+            if (code == -EAGAIN)
+                code = -ETIMEDOUT;
+        }
+    }
+    learn(waiter, &wait);
+    return code;
 }

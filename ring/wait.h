@@ -1,11 +1,14 @@
-/* wait.h - level 5: what a side does while there is nothing to do: spin, then sleep on a futex in the segment.
+/* wait.h - level 5: what an endpoint does while there is nothing to receive, or no room to send: spin, rest, sleep; or
+ * tell an event loop.
  *
- * The busy side pays one plain load per publication: is the other side's `asleep` word set? The side that goes to sleep
- * pays the rest: it sets the word, makes every core of every registered process pass a barrier (membarrier), looks once
- * more, and sleeps. No sleep is longer than RING_WAIT_BOUND_NS, so a wake lost to a kill, or a peer whose kernel has no
- * membarrier, costs that bound at most, and a peer's death is noticed within it.
+ * Each side of a ring has a bell: two words next to each other. `asleep` is what the busy side reads after each
+ * publication, with one plain load; `calls` counts the rings of the bell and is the futex. Whoever goes to sleep notes
+ * `calls`, sets `asleep`, makes every core of every registered process pass a barrier (membarrier), looks once more,
+ * and sleeps until `calls` has changed. Nobody counts sleepers: who dies asleep leaves at most the one bit, and the
+ * next publication clears it. No sleep is longer than RING_WAIT_BOUND_NS, so a wake lost to a kill costs that much at
+ * most, and a peer's death is noticed within it. wait.c tells the theory, docs/waiting.md gives advice.
  *
- * Private to the library but for ring_wake(), which the hot paths of the topologies call.
+ * Public are struct ring_waiter's calls and ring_wake(), which the hot paths of the topologies use.
  */
 #ifndef RING_WAIT_H
 #define RING_WAIT_H
@@ -19,19 +22,14 @@ RING_BEGIN_C
 
 #define RING_WAIT_BOUND_NS       INT64_C(50000000) /* longest sleep, 50 ms */
 #define RING_WAIT_BOUND_BLIND_NS INT64_C(1000000)  /* longest sleep when the other side cannot be barriered, 1 ms */
-#define RING_WAIT_SPIN_NS        INT64_C(50000) /* spinning before the first sleep: some ten times the cost of a wake */
+#define RING_WAIT_SPIN_NS        INT64_C(50000) /* longest spinning before a sleep: some ten times the cost of a wake */
 
-/* One wait of one thread, from its first fruitless look to its success or its time limit. */
-struct ring_wait {
-    int64_t deadline_ns; /* CLOCK_MONOTONIC, INT64_MAX: none */
-    int64_t spin_until_ns;
-    unsigned looks;
-};
+/* ---- For callers: how an endpoint waits. `waiter`: ring_spsc_producer_waiter(&producer) and its like. ---- */
 
-enum ring_wait_next {
-    RING_WAIT_LOOK,    /* look again */
-    RING_WAIT_SLEEP,   /* spinning did not help: announce, look, sleep */
-    RING_WAIT_EXPIRED, /* the time limit passed */
+enum ring_wait_policy {
+    RING_WAIT_ADAPTIVE, /* spins while that has paid lately, then lets the core rest, then sleeps: the default */
+    RING_WAIT_SPIN,     /* never sleeps: the shortest latency, for a core of one's own */
+    RING_WAIT_SLEEP,    /* sleeps at once: the least processor time */
 };
 
 /* How long an endpoint leaves a ring alone that it finds empty (full) again and again. */
@@ -42,6 +40,38 @@ struct ring_back_off {
     uint32_t trial_after; /* the number of those after which backing off is tried */
 };
 
+struct ring_wait_looks;
+
+/* Part of every endpoint; private to it. */
+struct ring_waiter {
+    const struct ring_wait_looks *looks; /* how its topology looks for what it waits for, */
+    void *end;                           /* with which endpoint */
+    RING_ATOMIC(uint32_t) * asleep;      /* the bell of its own side; NULL: nobody can wake it (an observer) */
+    RING_ATOMIC(uint32_t) * shown;       /* 1 while it sleeps, for people; or NULL */
+    enum ring_wait_policy policy;
+    uint32_t spin_ns; /* how long it spins now before it sleeps: learned */
+    bool several;     /* others may sleep on the same bell */
+    bool slept;       /* in the wait last begun */
+    struct ring_back_off back_off;
+};
+
+/* Any time between the endpoint's calls, by the thread that uses it. */
+RING_INLINE void ring_waiter_set_policy(struct ring_waiter *waiter, enum ring_wait_policy policy)
+{
+    waiter->policy = policy;
+}
+
+/* ---- For the topologies. ---- */
+
+/* How to look. 0 or more: it is there (or was taken: `call` is what the topology's verb passed on); -EAGAIN: not yet;
+ * else an error that ends the wait. */
+struct ring_wait_looks {
+    int (*look)(void *end, void *call);
+    /* The same, and asks what became of the others. *blind is set where one of them may publish without seeing that we
+     * asked to be woken: its process is not reached by membarrier, or it is to be looked after from time to time. */
+    int (*look_closely)(void *end, void *call, bool *blind);
+};
+
 /* `most_pauses`: after so many the other side might have filled (emptied) the ring. */
 RING_PRIVATE struct ring_back_off ring_back_off_start(uint64_t most_pauses);
 
@@ -49,27 +79,28 @@ RING_PRIVATE struct ring_back_off ring_back_off_start(uint64_t most_pauses);
  * many pauses they would have been too much to keep up with. */
 RING_PRIVATE unsigned ring_back_off_next(struct ring_back_off *back_off, bool stream, uint64_t worth);
 
-/* timeout_ns: 0 not at all, negative without limit. */
-RING_PRIVATE void ring_wait_begin(struct ring_wait *wait, int64_t timeout_ns);
+/* How a new endpoint waits. */
+RING_PRIVATE struct ring_waiter ring_waiter_start(const struct ring_wait_looks *looks, void *end,
+                                                  RING_ATOMIC(uint32_t) * asleep, bool several, uint64_t most_pauses);
 
-/* Pauses for some tens of cycles, now and then looks at the clock, and says what to do next. */
-RING_PRIVATE enum ring_wait_next ring_wait_pause(struct ring_wait *wait);
+/* The endpoint goes on in another ring, with that bell. */
+RING_PRIVATE void ring_waiter_move(struct ring_waiter *waiter, RING_ATOMIC(uint32_t) * asleep);
 
-/* W1: sets the word that asks to be woken, then sees to it that whoever does not see it has published before.
- * False: the kernel has no such barrier, so sleep blindly. */
-RING_PRIVATE bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep);
+/* How often to poll, a few ns apart, before ring_wait(): some ten microseconds' worth, fewer where waits are long. */
+RING_PRIVATE int ring_waiter_polls(const struct ring_waiter *waiter);
 
-/* Sleeps until woken, the deadline, or the bound. `blind`: the peer is not reached by membarrier. */
-RING_PRIVATE void ring_wait_sleep(struct ring_wait *wait, RING_ATOMIC(uint32_t) * asleep, bool blind);
-
-/* Takes the word back: on every way out after an announce. */
-RING_PRIVATE void ring_wait_withdraw(RING_ATOMIC(uint32_t) * asleep);
+/* Waits by the endpoint's policy. What a look said, or -ETIMEDOUT. timeout_ns: negative without limit; not 0. */
+RING_PRIVATE int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns);
 
 /* Registers this process for expedited membarriers, once. True: it is registered. */
 RING_PRIVATE bool ring_wait_register(void);
 
-/* W2: clears the word and wakes its sleeper. For a producer or consumer that found it set after publishing. */
+/* W2: wakes all who sleep on a bell, if any; for whoever found `asleep` set after publishing. */
 RING_PUBLIC void ring_wake(RING_ATOMIC(uint32_t) * asleep);
+
+/* The same where what was published is for one of them only: wakes one, and leaves the bell set while there may be
+ * more. */
+RING_PUBLIC void ring_wake_one(RING_ATOMIC(uint32_t) * asleep);
 
 RING_END_C
 

@@ -81,21 +81,19 @@ mistake("lengths not checked when the ring is found", "spsc_setup.c",
 mistake("sleeper announces itself without a barrier for the others", "wait.c",
         "    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;\n", "    return true;\n",
         "model:sleep:NO_MEMBARRIER")
-mistake("sleeper does not look again after its announcement", "spsc.c",
-        """    int code = look_for_message(consumer);
-    if (code == -EAGAIN)
-        code = reason_for_nothing(consumer);
-    if (code == -EAGAIN)
-        ring_wait_sleep(wait, asleep, !barrier);
-    ring_wait_withdraw(asleep);
-    return code;
-""", """    ring_wait_sleep(wait, asleep, !barrier);
-    int code = look_for_message(consumer);
-    if (code == -EAGAIN)
-        code = reason_for_nothing(consumer);
-    ring_wait_withdraw(asleep);
-    return code;
-""", "model:sleep:NO_SECOND_LOOK")
+mistake("sleeper does not look again after its announcement", "wait.c",
+        "    int code = waiter->looks->look_closely(waiter->end, call, &blind);\n    if (code == -EAGAIN && asleep == waiter->asleep) {\n        sleep_until",
+        "    int code = -EAGAIN;\n    if (code == -EAGAIN && asleep == waiter->asleep) {\n        sleep_until", "model:sleep:NO_SECOND_LOOK")
+mistake("a sleeper takes back what others announced", "wait.c", "    if (!waiter->several)\n", "",
+        "model:sleep:WITHDRAWS_FOR_ALL")
+mistake("the bit cleared while more of them may sleep", "wait.c",
+        "    if (ring_atomic_load(asleep, memory_order_relaxed) != 0 && call(asleep, 1) == 0)\n        ring_wake(asleep);\n",
+        "    if (ring_atomic_exchange(asleep, 0, memory_order_acq_rel) != 0)\n        call(asleep, 1);\n",
+        "model:sleep:CLEARS_FOR_ONE")
+mistake("nobody woken who queued up while the bit was cleared", "wait.c",
+        "call(asleep, 1) == 0)\n        ring_wake(asleep);\n",
+        "call(asleep, 1) == 0)\n        ring_atomic_store(asleep, 0, memory_order_relaxed);\n",
+        "model:sleep:CLEARS_WITHOUT_WAKING")
 
 # ---- MPMC ----
 
