@@ -7,6 +7,7 @@
 #include <ring/allocator.h>
 #include <ring/blocks.h>
 #include <ring/error.h>
+#include <ring/heap.h>
 #include <ring/mpmc_private.h>
 
 static int recover_mpmc(struct ring_segment *segment, const char *ring, struct ring_recovery *report)
@@ -37,6 +38,22 @@ static int recover_blocks(struct ring_segment *segment, const char *pool, struct
     return code;
 }
 
+/* Through a seat of our own: that of a dead one, if there is any. */
+static int recover_heap(struct ring_segment *segment, const char *name, struct ring_recovery *report)
+{
+    struct ring_heap heap;
+    uint64_t freed = 0;
+    int code = ring_heap_open(&heap, segment, name, RING_NO_WAIT);
+    if (code == 0) {
+        code = ring_heap_recover(&heap, &freed, RING_NO_WAIT);
+        report->pieces_freed += heap.inherited + freed;
+        ring_heap_close(&heap);
+    }
+    bool busy = code == -EAGAIN || code == -EUSERS; /* all are living, or one of them is at work on it */
+    report->pending += busy;
+    return busy ? 0 : code;
+}
+
 int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *report)
 {
     int code = ring_segment_usable(segment);
@@ -56,6 +73,8 @@ int ring_segment_recover(struct ring_segment *segment, struct ring_recovery *rep
             code = recover_mpmc(segment, entry.name, &sum);
         else if (code == 0 && entry.kind == RING_KIND_BLOCKS)
             code = recover_blocks(segment, entry.name, &sum);
+        else if (code == 0 && entry.kind == RING_KIND_HEAP)
+            code = recover_heap(segment, entry.name, &sum);
         if (code && code != -ENOENT)
             worst = code;
     }

@@ -22,6 +22,7 @@ struct ring_recovery {
     unsigned pending;         /* positions left alone, because somebody living is at work on them */
     uint64_t blocks_freed;    /* blocks that the dead had owned or kept: free again */
     uint64_t blocks_stranded; /* blocks in transit whose sender is gone, the first time they are found */
+    uint64_t pieces_freed;    /* pieces of heaps that the dead had allocated and not kept: free again */
 };
 
 /* 0; -EUCLEAN: a ring is damaged (the others are mended all the same); -EINVAL, -ECHILD. report may be NULL. */

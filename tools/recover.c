@@ -18,8 +18,8 @@ static void tell(unsigned count, const char *one, const char *many)
 static void print_report(const struct recover *recover, const struct ring_recovery *report)
 {
     const char *segment = without_slash(recover->segment);
-    if (!report->skipped && !report->freed && !report->waiting && !report->pending &&
-        !report->blocks_freed && !report->blocks_stranded) {
+    if (!report->skipped && !report->freed && !report->waiting && !report->pending && !report->blocks_freed &&
+        !report->blocks_stranded && !report->pieces_freed) {
         printf("nothing to mend in /%s: %u MPMC ring%s looked at (SPSC and broadcast rings need no mending)\n", segment,
                report->rings, report->rings == 1 ? "" : "s");
         return;
@@ -37,6 +37,8 @@ static void print_report(const struct recover *recover, const struct ring_recove
          "blocks that the dead had are free again");
     tell((unsigned)report->blocks_stranded, "block is in transit though its sender is gone: its receiver has it",
          "blocks are in transit though their senders are gone: their receivers have them");
+    tell((unsigned)report->pieces_freed, "piece of a heap that a dead one had not kept is free again",
+         "pieces of heaps that the dead had not kept are free again");
 }
 
 static void json_report(const struct ring_recovery *report)
@@ -50,6 +52,7 @@ static void json_report(const struct ring_recovery *report)
     json_number(&json, "pending", report->pending);
     json_number(&json, "blocks_freed", report->blocks_freed);
     json_number(&json, "blocks_stranded", report->blocks_stranded);
+    json_number(&json, "pieces_freed", report->pieces_freed);
     json_close(&json, '}');
 }
 
