@@ -233,7 +233,7 @@ int ring_heap_close(struct ring_heap *heap)
         return ring_error(-EBUSY, "this handle is inside another call just now");
     if (ours) {
         /* Without the lock in time what we own stays: the seat is left as by one that died, and somebody frees it. */
-        bool settled = settle_in(heap, INT64_C(1000000000)) == 0;
+        bool settled = settle_in(heap, INT64_C(100000000)) == 0;
         struct ring_seat seat = ring_heap_seat(&heap->view, heap->seat);
         ring_seat_leave(&seat, heap->claim, !settled);
     }

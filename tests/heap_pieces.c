@@ -256,7 +256,7 @@ Test(heap_death, whoever_dies_at_any_moment_leaves_a_heap_that_is_whole)
     open_heap();
     pid_t children[2] = { test_spawn(churn, &seeds[0]), test_spawn(churn, &seeds[1]) };
     unsigned in_the_act = 0;
-    for (int victim = 0; victim < (int)test_rounds(300); victim++) {
+    for (int victim = 0; victim < (int)test_rounds(200); victim++) {
         test_nap(1000000 + (int64_t)(test_mix((uint64_t)victim) % 3000000));
         test_kill(children[victim % 2]);
         in_the_act += heap_info().locked;
