@@ -69,7 +69,9 @@ RING_PRIVATE void ring_heap_list_of(uint64_t size, unsigned *first, unsigned *se
 
 /* ---- heap_setup.c ---- */
 
-RING_PRIVATE int ring_heap_find(const struct ring_segment *segment, const char *heap, struct ring_heap_view *view);
+/* Finds a heap, checks its control page, and enters it: the claim is to be dropped last. -ENOENT, -EINVAL, -EUCLEAN. */
+RING_PRIVATE int ring_heap_enter(struct ring_segment *segment, const char *heap, struct ring_heap_view *view,
+                                 struct ring_claim **claim);
 
 RING_INLINE struct ring_seat ring_heap_seat(const struct ring_heap_view *view, unsigned index)
 {

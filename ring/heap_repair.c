@@ -68,11 +68,12 @@ static uint64_t longest(const struct ring_heap_view *view)
 int ring_heap_info(struct ring_segment *segment, const char *heap, struct ring_heap_info *info)
 {
     struct ring_heap_view view;
+    struct ring_claim *claim;
     int code = ring_segment_usable(segment);
     if (!code && (!info || info->struct_size != sizeof *info))
         code = ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_heap_info) first");
     if (!code)
-        code = ring_heap_find(segment, heap, &view);
+        code = ring_heap_enter(segment, heap, &view, &claim);
     if (code)
         return code;
     uint64_t lock = ring_atomic_load(&view.control->lock, memory_order_relaxed); /* H0: to show */
@@ -94,6 +95,7 @@ int ring_heap_info(struct ring_segment *segment, const char *heap, struct ring_h
         if (info->locked && (lock & 0xffff) == i + 1)
             info->locked_pid = ring_atomic_load(&seat.record->pid, memory_order_relaxed); /* L3 */
     }
+    ring_claim_drop(claim);
     return 0;
 }
 

@@ -105,11 +105,12 @@ int ring_heap_create(struct ring_segment *segment, const char *heap, size_t byte
 
 /* ---- Finding and checking ---- */
 
-int ring_heap_find(const struct ring_segment *segment, const char *heap, struct ring_heap_view *view)
+int ring_heap_enter(struct ring_segment *segment, const char *heap, struct ring_heap_view *view,
+                    struct ring_claim **claim)
 {
     struct ring_entry_info entry;
     unsigned index;
-    int code = ring_directory_find(segment, heap, RING_KIND_HEAP, &entry, &index);
+    int code = ring_directory_enter(segment, heap, RING_KIND_HEAP, &entry, &index, claim);
     if (code)
         return code;
     const struct ring_layout_heap *control =
@@ -122,23 +123,26 @@ int ring_heap_find(const struct ring_segment *segment, const char *heap, struct 
     options.bytes = fits ? granules * options.granule_bytes : 0;
     memset((void *)view, 0, sizeof *view);
     if (!in_range(&options) ||
-        lay_out(&options, (uintptr_t)(segment->memory.address + entry.offset), view) != entry.bytes)
+        lay_out(&options, (uintptr_t)(segment->memory.address + entry.offset), view) != entry.bytes) {
+        ring_claim_drop(*claim);
         return ring_error(-EUCLEAN,
                           "heap '%s' in %s is damaged: its control page tells of %llu granules of %u bytes in a place "
                           "of %llu bytes",
                           heap, segment->name, (unsigned long long)granules, options.granule_bytes,
                           (unsigned long long)entry.bytes);
+    }
     view->entry = index;
-    view->segment = (struct ring_segment *)(uintptr_t)segment;
+    view->segment = segment;
     return 0;
 }
 
-static int find_in_time(struct ring_segment *segment, const char *heap, struct ring_heap_view *view, int64_t timeout_ns)
+static int enter_in_time(struct ring_segment *segment, const char *heap, struct ring_heap_view *view,
+                         struct ring_claim **claim, int64_t timeout_ns)
 {
     int64_t deadline = ring_clock_deadline(timeout_ns);
     unsigned attempt = 0;
     for (;;) {
-        int code = ring_heap_find(segment, heap, view);
+        int code = ring_heap_enter(segment, heap, view, claim);
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))
@@ -171,12 +175,12 @@ static int settle_in(struct ring_heap *heap, int64_t timeout_ns)
                 : 0;
 }
 
-static int take_seat(struct ring_heap *heap, const char *name, int64_t timeout_ns)
+static int take_seat(struct ring_heap *heap, const char *name, struct ring_claim *claim, int64_t timeout_ns)
 {
     struct ring_heap_view *view = &heap->view;
     struct ring_seat_row row = { ring_heap_seat(view, 0), sizeof(struct ring_layout_heap_seat), view->seat_count };
     bool died;
-    int code = ring_seat_take_any(&row, false, &heap->seat, &heap->claim, &died);
+    int code = ring_seat_take_any(&row, false, &heap->seat, claim, &died);
     if (code == -EUSERS)
         return ring_error(code,
                           "heap '%s' in %s is full: all %u seats are held by living participants; create it with more "
@@ -193,8 +197,7 @@ static int take_seat(struct ring_heap *heap, const char *name, int64_t timeout_n
     code = died ? settle_in(heap, timeout_ns) : 0;
     if (code) {
         struct ring_seat seat = ring_heap_seat(view, heap->seat);
-        ring_seat_leave(&seat, heap->claim, true);
-        heap->claim = NULL;
+        ring_seat_leave(&seat, true);
     }
     return code;
 }
@@ -205,20 +208,21 @@ int ring_heap_open(struct ring_heap *heap, struct ring_segment *segment, const c
         return ring_error(-EINVAL, "the place for the heap's handle is NULL");
     memset((void *)heap, 0, sizeof *heap);
     ring_guard_close(&heap->guarded);
-    struct ring_heap_view view;
+    struct ring_claim *claim;
     int code = ring_segment_usable(segment);
     if (!code)
-        code = find_in_time(segment, name, &view, timeout_ns);
-    if (!code)
-        code = ring_guard_open(&heap->guarded);
+        code = enter_in_time(segment, name, &heap->view, &claim, timeout_ns);
     if (code)
         return code;
-    heap->view = view;
-    code = take_seat(heap, name, timeout_ns);
+    code = ring_guard_open(&heap->guarded);
+    if (!code)
+        code = take_seat(heap, name, claim, timeout_ns);
     if (code) {
         forget(heap);
+        ring_claim_drop(claim);
         return code;
     }
+    heap->claim = claim;
     ring_segment_hold(segment);
     return 0;
 }
@@ -235,7 +239,8 @@ int ring_heap_close(struct ring_heap *heap)
         /* Without the lock in time what we own stays: the seat is left as by one that died, and somebody frees it. */
         bool settled = settle_in(heap, INT64_C(100000000)) == 0;
         struct ring_seat seat = ring_heap_seat(&heap->view, heap->seat);
-        ring_seat_leave(&seat, heap->claim, !settled);
+        ring_seat_leave(&seat, !settled);
+        ring_claim_drop(heap->claim); /* last: the heap may be gone now */
     }
     forget(heap);
     ring_segment_drop(segment);
