@@ -6,6 +6,7 @@ once, so a list that has not kept up with the code is told. A test is
   thread:GROUP     the same under ThreadSanitizer: an order too weak is a data race, though x86 does not show it
   crash:CALLS      kill-everywhere --only CALLS
   soak:KIND        some seconds of tests/soak
+  interleave:SCENARIO  4000 seeded interleavings
   fuzz:TARGET      40000 executions of tests/fuzz
   model:MODEL:NAME the model without the same guard: for what no run on x86 shows
 """

@@ -1,0 +1,522 @@
+/* schedule.c - see schedule.h. */
+#include "schedule.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <ucontext.h>
+
+#undef memcpy
+
+enum {
+    STACK = 256 << 10,
+    STORES = 12,      /* waiting, of one thread */
+    STORE_MOST = 512, /* bytes of one */
+    CHANGES = 6,      /* of priorities in a run */
+};
+
+struct pending {
+    unsigned char *at;
+    size_t size;
+    unsigned epoch; /* release fences before it */
+    bool release;
+    unsigned char bytes[STORE_MOST];
+};
+
+struct logical {
+    const char *name;
+    enum logical_state state;
+    logical_body body;
+    void *argument;
+    bool (*until)(void *argument);
+    uint64_t steps, dies_at;
+    int64_t priority;
+    struct pending *order[STORES]; /* the oldest first */
+    unsigned waiting, epoch;
+    struct pending pool[STORES];
+    ucontext_t context;
+    unsigned char *stack;
+};
+
+static struct logical threads[LOGICAL_THREADS];
+static unsigned thread_count, current;
+static bool running;
+static ucontext_t outside;
+static jmp_buf fail_outside;
+static bool failed;
+static char failure[400];
+static unsigned char *shared_first;
+static size_t shared_bytes;
+static uint64_t steps, generator;
+static uint64_t switch_rate, drain_rate; /* once in so many steps; drain_rate 0: stores reach memory at once */
+static bool by_priority;
+static uint64_t changes[CHANGES];
+static int64_t lowest;
+
+const struct sabotage *sabotage;
+bool schedule_trace;
+
+/* ---- Chance: splitmix64 ---- */
+
+uint64_t chance(void)
+{
+    uint64_t value = generator += UINT64_C(0x9e3779b97f4a7c15);
+    value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
+    return value ^ value >> 31;
+}
+
+uint64_t chance_below(uint64_t bound)
+{
+    return chance() % bound;
+}
+
+/* ---- Failing ---- */
+
+void schedule_fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (!failed) {
+        int length = running ? snprintf(failure, sizeof failure, "%s, step %llu: ", threads[current].name,
+                                        (unsigned long long)steps)
+                             : 0;
+        vsnprintf(failure + length, sizeof failure - (size_t)length, format, arguments);
+    }
+    va_end(arguments);
+    failed = true;
+    if (running) {
+        running = false;
+        setcontext(&outside);
+    }
+    longjmp(fail_outside, 1);
+}
+
+const char *schedule_failure(void)
+{
+    return failure;
+}
+
+uint64_t schedule_steps(void)
+{
+    return steps;
+}
+
+static void tell(const char *doing, const struct interleave_site *site, const void *at, uint64_t value)
+{
+    const char *file = strrchr(site->file, '/');
+    if (!schedule_trace)
+        return;
+    printf("%6llu  %-12s %-8s %s:%d  %s", (unsigned long long)steps, threads[current].name, doing,
+           file ? file + 1 : site->file, site->line, site->what);
+    if (at)
+        printf("  [+0x%zx] %#llx", (size_t)((const unsigned char *)at - shared_first), (unsigned long long)value);
+    putchar('\n');
+}
+
+/* ---- Stores that wait ---- */
+
+static bool overlaps(const struct pending *store, const unsigned char *at, size_t size)
+{
+    return store->at < at + size && at < store->at + store->size;
+}
+
+static bool may_go(const struct logical *thread, unsigned index)
+{
+    const struct pending *store = thread->order[index];
+    if (store->release)
+        return index == 0;
+    for (unsigned i = 0; i < index; i++)
+        if (thread->order[i]->epoch != store->epoch || overlaps(thread->order[i], store->at, store->size))
+            return false;
+    return true;
+}
+
+static void let_go(struct logical *thread, unsigned index)
+{
+    struct pending *store = thread->order[index];
+    memcpy(store->at, store->bytes, store->size);
+    thread->waiting--;
+    for (unsigned i = index; i < thread->waiting; i++)
+        thread->order[i] = thread->order[i + 1];
+    thread->order[thread->waiting] = store;
+}
+
+static void settle(struct logical *thread)
+{
+    while (thread->waiting)
+        let_go(thread, 0);
+}
+
+static void settle_some(struct logical *thread)
+{
+    unsigned index = (unsigned)chance_below(thread->waiting);
+    while (!may_go(thread, index))
+        index--;
+    let_go(thread, index);
+}
+
+void schedule_settle(void)
+{
+    if (running)
+        settle(&threads[current]);
+}
+
+void schedule_settle_all(void)
+{
+    for (unsigned i = 0; running && i < thread_count; i++)
+        settle(&threads[i]);
+}
+
+static void put(struct logical *thread, void *at, const void *value, size_t size, bool release)
+{
+    if (drain_rate == 0) {
+        memcpy(at, value, size);
+        return;
+    }
+    if (thread->waiting == STORES)
+        settle_some(thread);
+    struct pending *store = thread->order[thread->waiting++];
+    store->at = at;
+    store->size = size;
+    store->epoch = thread->epoch;
+    store->release = release;
+    memcpy(store->bytes, value, size);
+}
+
+/* What this thread sees there: its own stores first. */
+static void get(struct logical *thread, const void *at, void *value, size_t size)
+{
+    for (unsigned i = thread->waiting; i-- > 0;) {
+        const struct pending *store = thread->order[i];
+        if (!overlaps(store, at, size))
+            continue;
+        const unsigned char *from = at;
+        if (from >= store->at && from + size <= store->at + store->size) {
+            memcpy(value, store->bytes + (from - store->at), size);
+            return;
+        }
+        settle(thread);
+        break;
+    }
+    memcpy(value, at, size);
+}
+
+/* ---- Choosing ---- */
+
+static bool can_go(const struct logical *thread)
+{
+    return thread->state == LOGICAL_READY && (!thread->until || thread->until(thread->argument));
+}
+
+static void switch_to(unsigned next)
+{
+    unsigned from = current;
+    current = next;
+    if (next != from)
+        swapcontext(&threads[from].context, &threads[next].context);
+}
+
+/* Somebody who can go, other than `current` if there is one; LOGICAL_THREADS: nobody can. */
+static unsigned choose_other(void)
+{
+    unsigned able[LOGICAL_THREADS], count = 0;
+    for (unsigned i = 0; i < thread_count; i++)
+        if (i != current && can_go(&threads[i]))
+            able[count++] = i;
+    if (count == 0)
+        return can_go(&threads[current]) ? current : LOGICAL_THREADS;
+    return able[chance_below(count)];
+}
+
+static unsigned choose_first(void)
+{
+    unsigned best = LOGICAL_THREADS;
+    for (unsigned i = 0; i < thread_count; i++)
+        if (can_go(&threads[i]) && (best == LOGICAL_THREADS || threads[i].priority > threads[best].priority))
+            best = i;
+    return best;
+}
+
+/* The present one goes no further: it ended, died, or waits. */
+static void go_elsewhere(void)
+{
+    unsigned next = by_priority ? choose_first() : choose_other();
+    if (next != LOGICAL_THREADS) {
+        threads[next].until = NULL;
+        switch_to(next);
+        return;
+    }
+    for (unsigned i = 0; i < thread_count; i++)
+        if (threads[i].state == LOGICAL_READY)
+            schedule_fail("nobody can go on");
+    running = false;
+    setcontext(&outside);
+}
+
+static void die(struct logical *self)
+{
+    if (schedule_trace)
+        printf("%6llu  %-12s dies\n", (unsigned long long)steps, self->name);
+    settle(self);
+    kernel_forget(current);
+    self->state = LOGICAL_DEAD;
+    go_elsewhere();
+}
+
+/* Before each step: others may go on, die, or see stores that waited. */
+static void step(void)
+{
+    struct logical *self = &threads[current];
+    if (++self->steps == self->dies_at)
+        die(self);
+    if (++steps > STEPS_MOST)
+        schedule_fail("no end after %d steps", STEPS_MOST);
+    for (unsigned i = 0; drain_rate && i < thread_count; i++)
+        if (threads[i].waiting && chance_below(drain_rate) == 0)
+            settle_some(&threads[i]);
+    unsigned next = current;
+    if (by_priority) {
+        for (int i = 0; i < CHANGES; i++)
+            if (changes[i] == steps)
+                self->priority = --lowest;
+        next = choose_first();
+    } else if (chance_below(switch_rate) == 0) {
+        next = choose_other();
+    }
+    if (next != current && next != LOGICAL_THREADS) {
+        threads[next].until = NULL;
+        switch_to(next);
+    }
+}
+
+void schedule_yield(void)
+{
+    struct logical *self = &threads[current];
+    if (!running)
+        return;
+    if (++steps > STEPS_MOST)
+        schedule_fail("no end after %d steps", STEPS_MOST);
+    self->priority = --lowest;
+    for (unsigned i = 0; i < thread_count; i++)
+        if (threads[i].waiting && chance_below(4) == 0)
+            settle_some(&threads[i]);
+    go_elsewhere();
+}
+
+void schedule_step(const char *what, uint64_t value)
+{
+    if (!running)
+        return;
+    step();
+    if (schedule_trace)
+        printf("%6llu  %-12s %s %#llx\n", (unsigned long long)steps, threads[current].name, what,
+               (unsigned long long)value);
+}
+
+/* ---- A run ---- */
+
+static void begin_thread(void)
+{
+    struct logical *self = &threads[current];
+    self->body(self->argument);
+    settle(self);
+    self->state = LOGICAL_ENDED;
+    go_elsewhere();
+}
+
+void schedule_begin(uint64_t seed, unsigned char *first, size_t bytes)
+{
+    static const uint64_t switch_rates[] = { 2, 3, 5, 10, 30 };
+    static const uint64_t drain_rates[] = { 0, 0, 2, 5, 20, 80 };
+    generator = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
+    shared_first = first;
+    shared_bytes = bytes;
+    thread_count = 0;
+    steps = 0;
+    failed = false;
+    failure[0] = '\0';
+    switch_rate = switch_rates[chance_below(5)];
+    drain_rate = drain_rates[chance_below(6)];
+    by_priority = chance_below(2);
+    uint64_t length = UINT64_C(100) << chance_below(6);
+    for (int i = 0; i < CHANGES; i++)
+        changes[i] = 1 + chance_below(length);
+    lowest = 0;
+    kernel_begin();
+}
+
+unsigned schedule_add(const char *name, logical_body body, void *argument, bool (*until)(void *argument))
+{
+    struct logical *thread = &threads[thread_count];
+    unsigned char *stack = thread->stack ? thread->stack : malloc(STACK);
+    memset(thread, 0, offsetof(struct logical, pool));
+    thread->stack = stack;
+    thread->name = name;
+    thread->state = LOGICAL_READY;
+    thread->body = body;
+    thread->argument = argument;
+    thread->until = until;
+    thread->priority = 1 + (int64_t)chance_below(1000);
+    for (unsigned i = 0; i < STORES; i++)
+        thread->order[i] = &thread->pool[i];
+    getcontext(&thread->context);
+    thread->context.uc_stack.ss_sp = stack;
+    thread->context.uc_stack.ss_size = STACK;
+    thread->context.uc_link = NULL;
+    makecontext(&thread->context, begin_thread, 0);
+    return thread_count++;
+}
+
+void schedule_kill_at(unsigned thread, uint64_t at)
+{
+    threads[thread].dies_at = at;
+}
+
+enum logical_state schedule_state(unsigned thread)
+{
+    return threads[thread].state;
+}
+
+unsigned schedule_self(void)
+{
+    return running ? current : LOGICAL_THREADS;
+}
+
+bool schedule_run(void)
+{
+    static volatile bool came_back;
+    came_back = false;
+    getcontext(&outside);
+    if (!came_back) {
+        came_back = true;
+        running = true;
+        current = 0;
+        current = choose_first();
+        threads[current].until = NULL;
+        setcontext(&threads[current].context);
+    }
+    running = false;
+    return !failed;
+}
+
+bool schedule_attempt(void (*part)(void))
+{
+    failed = false;
+    running = false;
+    if (setjmp(fail_outside) == 0)
+        part();
+    return !failed;
+}
+
+/* ---- Hooks ---- */
+
+static bool is_shared(const volatile void *at)
+{
+    const unsigned char *byte = (const unsigned char *)(uintptr_t)at;
+    return running && byte >= shared_first && byte < shared_first + shared_bytes;
+}
+
+static bool is_left_out(const struct interleave_site *site)
+{
+    if (!sabotage || sabotage->kind != ORDER || strcmp(site->what, sabotage->what) != 0)
+        return false;
+    const char *file = strrchr(site->file, '/');
+    return strcmp(file ? file + 1 : site->file, sabotage->file) == 0;
+}
+
+static uint64_t low_bytes(const void *value, size_t size)
+{
+    uint64_t number = 0;
+    memcpy(&number, value, size < 8 ? size : 8);
+    return number;
+}
+
+bool interleave_load(const volatile void *word, void *value, size_t size, const struct interleave_site *site)
+{
+    const void *at = (const void *)(uintptr_t)word;
+    if (!is_shared(word))
+        return false;
+    step();
+    get(&threads[current], at, value, size);
+    tell("loads", site, at, low_bytes(value, size));
+    return true;
+}
+
+bool interleave_store(volatile void *word, const void *value, size_t size, int order,
+                      const struct interleave_site *site)
+{
+    void *at = (void *)(uintptr_t)word;
+    if (!is_shared(word))
+        return false;
+    step();
+    bool release = order != memory_order_relaxed && !is_left_out(site);
+    put(&threads[current], at, value, size, release);
+    if (order == memory_order_seq_cst)
+        settle(&threads[current]);
+    tell(release ? "releases" : "stores", site, at, low_bytes(value, size));
+    return true;
+}
+
+void interleave_before_swap(volatile void *word, size_t size, int order, const struct interleave_site *site)
+{
+    void *at = (void *)(uintptr_t)word;
+    struct logical *self = &threads[current];
+    if (!is_shared(word))
+        return;
+    step();
+    bool release = order != memory_order_relaxed && order != memory_order_acquire && !is_left_out(site);
+    for (unsigned i = 0; i < self->waiting && !release; i++)
+        release = overlaps(self->order[i], at, size); /* its own earlier stores to the word come first */
+    if (release)
+        settle(self);
+    tell("swaps", site, at, low_bytes(at, size));
+}
+
+void interleave_fence(int order, const struct interleave_site *site)
+{
+    if (!running)
+        return;
+    step();
+    tell("fence", site, NULL, 0);
+    if (order == memory_order_acquire || is_left_out(site))
+        return;
+    threads[current].epoch++;
+    if (order == memory_order_seq_cst)
+        settle(&threads[current]);
+}
+
+static void copy_piece(unsigned char *to, const unsigned char *from, size_t length, const struct interleave_site *site)
+{
+    unsigned char bytes[STORE_MOST];
+    step();
+    get(&threads[current], from, bytes, length);
+    if (is_shared(to)) {
+        put(&threads[current], to, bytes, length, false);
+        tell("copies", site, to, low_bytes(bytes, length));
+    } else {
+        memcpy(to, bytes, length);
+        tell("copies", site, from, low_bytes(bytes, length));
+    }
+}
+
+/* The first and the last word are pieces of their own, what lies between is cut at random. */
+void interleave_copy(void *to, const void *from, size_t length, const struct interleave_site *site)
+{
+    unsigned char *target = to;
+    const unsigned char *source = from;
+    if (!is_shared(to) && !is_shared(from)) {
+        memcpy(to, from, length);
+        return;
+    }
+    for (size_t at = 0; at < length;) {
+        size_t left = length - at;
+        size_t piece = at == 0 || left <= 8 ? 8 : 8 + 8 * (size_t)chance_below((left - 8) / 8 + 1);
+        piece = piece < left ? piece : left;
+        if (left > 8 && piece == left)
+            piece = (left - 1) / 8 * 8;
+        piece = piece < STORE_MOST ? piece : STORE_MOST;
+        copy_piece(target + at, source + at, piece, site);
+        at += piece;
+    }
+}
