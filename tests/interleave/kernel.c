@@ -10,12 +10,13 @@
 #include <ring/error.h>
 #include <ring/liveness.h>
 
-enum { CLAIMS = 64, STEP_NS = 1000 };
+enum { CLAIMS = 64, BYTES = 8, STEP_NS = 1000 };
 
 struct ring_claim {
-    int64_t byte;
+    int64_t bytes[BYTES];
+    bool shared[BYTES];
+    unsigned count; /* 0: free */
     unsigned holder;
-    bool held;
 };
 
 static struct ring_claim claims[CLAIMS];
@@ -30,53 +31,103 @@ void kernel_begin(void)
 void kernel_forget(unsigned thread)
 {
     for (int i = 0; i < CLAIMS; i++)
-        if (claims[i].held && claims[i].holder == thread)
-            claims[i].held = false;
+        if (claims[i].holder == thread)
+            claims[i].count = 0;
 }
 
-static struct ring_claim *find(int64_t byte)
+/* May the byte be taken, by somebody who would share it or not? */
+static bool is_free(int64_t byte, bool shared)
 {
     for (int i = 0; i < CLAIMS; i++)
-        if (claims[i].held && claims[i].byte == byte)
-            return &claims[i];
-    return NULL;
+        for (unsigned at = 0; at < claims[i].count; at++)
+            if (claims[i].bytes[at] == byte && !(shared && claims[i].shared[at]))
+                return false;
+    return true;
+}
+
+static void begin_claim(int64_t byte, bool shared)
+{
+    schedule_step(shared ? "shares lock" : "takes lock", (uint64_t)byte);
+    schedule_settle();
+}
+
+static int add(struct ring_claim *claim, int64_t byte, bool shared)
+{
+    if (!is_free(byte, shared))
+        return ring_error(-EBUSY, "it is held by a living thread");
+    DEMAND(claim->count < BYTES);
+    claim->bytes[claim->count] = byte;
+    claim->shared[claim->count++] = shared;
+    claim->holder = schedule_self();
+    return 0;
+}
+
+static int make(struct ring_claim **claim, int64_t byte, bool shared)
+{
+    *claim = NULL;
+    begin_claim(byte, shared);
+    for (int i = 0; i < CLAIMS; i++)
+        if (!claims[i].count) {
+            int code = add(&claims[i], byte, shared);
+            *claim = code ? NULL : &claims[i];
+            return code;
+        }
+    schedule_fail("more than %d claims", CLAIMS);
 }
 
 int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
 {
     (void)witness;
-    *claim = NULL;
-    schedule_step("takes lock", (uint64_t)byte);
-    schedule_settle();
-    if (find(byte))
-        return ring_error(-EBUSY, "it is held by a living thread");
-    for (int i = 0; i < CLAIMS; i++)
-        if (!claims[i].held) {
-            claims[i] = (struct ring_claim){ byte, schedule_self(), true };
-            *claim = &claims[i];
-            return 0;
-        }
-    schedule_fail("more than %d claims", CLAIMS);
+    return make(claim, byte, false);
+}
+
+int ring_claim_share(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
+{
+    (void)witness;
+    return make(claim, byte, true);
+}
+
+int ring_claim_add(struct ring_claim *claim, const struct ring_witness *witness, int64_t byte)
+{
+    (void)witness;
+    begin_claim(byte, false);
+    return add(claim, byte, false);
+}
+
+void ring_claim_seal(struct ring_claim *claim)
+{
+    (void)claim;
 }
 
 void ring_claim_drop(struct ring_claim *claim)
 {
     if (!claim)
         return;
-    schedule_step("drops lock", (uint64_t)claim->byte);
+    schedule_step("drops lock", (uint64_t)claim->bytes[0]);
     schedule_settle();
-    claim->held = false;
+    claim->count = 0;
+}
+
+int64_t ring_claim_first_held(struct ring_witness *witness, int64_t byte, int64_t count)
+{
+    int64_t first = -1;
+    (void)witness;
+    schedule_step("asks for lock", (uint64_t)byte);
+    if (sabotage && schedule_self() != LOGICAL_THREADS && sabotage->kind == ALL_DEAD)
+        return -1;
+    if (sabotage && sabotage->kind == ALL_ALIVE)
+        return byte;
+    for (int i = 0; i < CLAIMS; i++)
+        for (unsigned at = 0; at < claims[i].count; at++)
+            if (claims[i].bytes[at] >= byte && claims[i].bytes[at] < byte + count &&
+                (first < 0 || claims[i].bytes[at] < first))
+                first = claims[i].bytes[at];
+    return first;
 }
 
 bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
 {
-    (void)witness;
-    schedule_step("asks for lock", (uint64_t)byte);
-    if (sabotage && schedule_self() != LOGICAL_THREADS && sabotage->kind == ALL_DEAD)
-        return false;
-    if (sabotage && sabotage->kind == ALL_ALIVE)
-        return true;
-    return find(byte) != NULL;
+    return ring_claim_first_held(witness, byte, 1) >= 0;
 }
 
 int64_t ring_clock_monotonic(void)
