@@ -108,6 +108,13 @@ struct ring_spsc_pack {
     uint32_t length; /* bytes of each message */
 };
 
+/* A decoded header word. */
+struct ring_spsc_record {
+    uint64_t stride; /* bytes in the ring, header included; 0: nothing here yet */
+    uint32_t count;
+    uint32_t length; /* of each message */
+};
+
 struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     unsigned char *data; /* first byte of the ring's data; or a private zero, so that the hot path finds nothing and */
     uint64_t mask;       /* calls the slow one: in a pack, in doubt about redelivery, poisoned, closed; mask 0 then */
@@ -127,6 +134,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
     uint64_t emptied;                  /* position when the ring was last found empty, */
     uint64_t one_message;              /* and the position after the message that then came; or RING_SPSC_UNKNOWN */
     struct ring_spsc_pack pack;
+    struct ring_spsc_record usual_record; /* as usual_header, of the records that recv_array takes whole */
     unsigned char *ring_data; /* what `data` is on the hot path */
     uint64_t ring_mask;
     uint64_t redelivered_until; /* records before it carry RING_REDELIVERED */
@@ -252,7 +260,7 @@ RING_INLINE void ring_spsc_touch_ahead(struct ring_spsc_producer *producer, uint
 /* P1..P3: makes the record at `position` visible, after the zero that ends the ring's records: whoever sees this header
  * sees that zero, or what came to stand there later. */
 RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t position, const void *message,
-                                   size_t length, uint64_t header, uint64_t stride, bool more)
+                                   size_t length, uint64_t header, uint64_t stride)
 {
     /* Read before the stores, after which the compiler would read them again. */
     unsigned char *data = producer->data;
@@ -270,7 +278,7 @@ RING_INLINE void ring_spsc_publish(struct ring_spsc_producer *producer, uint64_t
     /* P3: relaxed is enough: a sleeper that we miss here sees P2, see wait.h. */
     if (RING_UNLIKELY(ring_atomic_load(consumer_asleep, memory_order_relaxed) != 0))
         ring_wake(consumer_asleep);
-    if (!more && stride <= RING_SPSC_TOUCH_AHEAD)
+    if (stride <= RING_SPSC_TOUCH_AHEAD)
         ring_spsc_touch_ahead(producer, touched, next, stride);
 }
 
@@ -290,7 +298,7 @@ RING_INLINE int ring_spsc_send(struct ring_spsc_producer *producer, const void *
             return refusal;
     }
     producer->position = position + stride;
-    ring_spsc_publish(producer, position, message, length, RING_RECORD_ONE | length, stride, false);
+    ring_spsc_publish(producer, position, message, length, RING_RECORD_ONE | length, stride);
     return 0;
 }
 
@@ -327,7 +335,7 @@ RING_INLINE int ring_spsc_commit(struct ring_spsc_producer *producer, size_t len
     producer->limit = producer->usual_limit;
     producer->reserved = 0;
     producer->position = position + stride;
-    ring_spsc_publish(producer, position, NULL, 0, RING_RECORD_ONE | length, stride, false);
+    ring_spsc_publish(producer, position, NULL, 0, RING_RECORD_ONE | length, stride);
     return 0;
 }
 

@@ -8,13 +8,6 @@
 
 enum ring_spsc_role { RING_SPSC_PRODUCER = 0, RING_SPSC_CONSUMER = 1 };
 
-/* A decoded header word. */
-struct ring_spsc_record {
-    uint64_t stride; /* bytes in the ring, header included; 0: nothing here yet */
-    uint32_t count;
-    uint32_t length; /* of each message */
-};
-
 /* Reads and checks the header at `position`: 0, -EAGAIN (nothing yet) or -EUCLEAN (no correct producer writes this). */
 RING_PRIVATE int ring_spsc_decode(const unsigned char *data, uint64_t mask, uint64_t max_message, uint64_t position,
                                   struct ring_spsc_record *record);

@@ -324,6 +324,7 @@ int ring_spsc_begin_consumer(struct ring_spsc_consumer *consumer, struct ring_se
     *consumer = (struct ring_spsc_consumer){ .position = head,
                                              .usual_header = RING_RECORD_ONE,
                                              .usual_stride = ring_spsc_stride(0),
+                                             .usual_record = { RING_RECORD_HEADER, 1, 0 },
                                              .published = head,
                                              .publish_at = head + found->publish_bytes,
                                              .publish_bytes = found->publish_bytes,
@@ -356,7 +357,9 @@ int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_seg
 {
     if (!consumer)
         return ring_error(-EINVAL, "the place for the consumer is NULL");
-    *consumer = (struct ring_spsc_consumer){ .fault = -EBADF, .usual_header = RING_RECORD_ONE };
+    *consumer = (struct ring_spsc_consumer){ .fault = -EBADF,
+                                             .usual_header = RING_RECORD_ONE,
+                                             .usual_record = { RING_RECORD_HEADER, 1, 0 } };
     ring_spsc_settle(consumer);
     struct ring_spsc_found found;
     bool died;
