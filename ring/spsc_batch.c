@@ -208,8 +208,6 @@ static ssize_t take_record(struct ring_spsc_consumer *consumer, unsigned char *t
                                     &record);
         if (code)
             return code;
-        if (record.count == 1 || ring_spsc_pace(record.length) == record.length) /* no gaps between its messages */
-            consumer->usual_record = record;
         pack = (struct ring_spsc_pack){ record.count, 0, record.length };
     }
     if (record.length != length)
@@ -225,7 +223,10 @@ static ssize_t take_record(struct ring_spsc_consumer *consumer, unsigned char *t
     pack.taken += (uint32_t)now;
     uint64_t end = consumer->position;
     if (pack.taken == pack.count) {
-        end += ring_spsc_stride(pack.count > 1 ? pack.count * pace : length);
+        uint64_t stride = ring_spsc_stride(pack.count > 1 ? pack.count * pace : length);
+        if (now == pack.count && (pace == length || now == 1)) /* whole, and without gaps between its messages */
+            consumer->usual_record = (struct ring_spsc_record){ stride, pack.count, pack.length };
+        end += stride;
         pack = (struct ring_spsc_pack){ 0, 0, 0 };
     }
     ring_spsc_move_to(consumer, end, pack);
