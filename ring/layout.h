@@ -28,6 +28,7 @@
 
 #define RING_LAYOUT_MAGIC         UINT64_C(0x474e49524d485301) /* bytes 01 'S' 'H' 'M' 'R' 'I' 'N' 'G' in memory */
 #define RING_LAYOUT_MAGIC_FOREIGN UINT64_C(0x0153484d52494e47) /* the same, of a machine of the other byte order */
+#define RING_LAYOUT_SIGNPOST      UINT64_C(0x4e4749534d485301) /* bytes 01 'S' 'H' 'M' 'S' 'I' 'G' 'N' */
 #define RING_LAYOUT_VERSION       UINT32_C(2)
 #define RING_LAYOUT_BYTE_ORDER    UINT32_C(0x01020304)
 #define RING_LAYOUT_NEEDS         UINT64_C(0) /* incompatible features this code knows: none yet */
@@ -55,7 +56,36 @@ struct ring_layout_segment {
     /*  80 */ uint64_t creator_started;
     /*  88 */ uint64_t created_ns; /* CLOCK_REALTIME */
     /*  96 */ char creator_command[RING_LAYOUT_COMMAND];
-    /* 112 */ uint8_t reserved[144];
+    /* 112 */ uint32_t backing; /* enum ring_backing: what the memory is */
+    /* 116 */ uint32_t removal; /* enum ring_removal: when its name goes */
+    /* 120 */ uint64_t serial;  /* random; of a System V segment also in its signpost */
+    /* 128 */ uint8_t reserved[128];
+    /* 256 */
+};
+
+enum ring_layout_signpost_state {
+    RING_SIGNPOST_MAKING = 0, /* attachers pass by; with a dead maker: left behind, and removed by the next maker */
+    RING_SIGNPOST_READY = 1,  /* written last */
+};
+
+/* The file in /dev/shm that has the name of a System V segment, which is no file: it tells where the memory is, and
+ * carries the locks. Writer: the creator, until READY; nobody afterwards. */
+struct ring_layout_signpost {
+    /*   0 */ uint64_t magic; /* RING_LAYOUT_SIGNPOST */
+    /*   8 */ uint32_t version;
+    /*  12 */ uint32_t byte_order;
+    /*  16 */ uint32_t state; /* enum ring_layout_signpost_state */
+    /*  20 */ uint32_t removal;
+    /*  24 */ int32_t key; /* written before the memory is made, so that what a dead maker leaves can be found */
+    /*  28 */ int32_t id;  /* of shmget(); -1 before */
+    /*  32 */ uint64_t bytes;
+    /*  40 */ uint64_t page_bytes; /* of its huge pages; 0: ordinary ones */
+    /*  48 */ uint64_t serial;     /* that of the first page */
+    /*  56 */ int32_t creator_pid;
+    /*  60 */ uint32_t mode;
+    /*  64 */ uint64_t created_ns;
+    /*  72 */ char creator_command[RING_LAYOUT_COMMAND];
+    /*  88 */ uint8_t reserved[168];
     /* 256 */
 };
 
@@ -158,6 +188,8 @@ struct ring_layout_spsc {
 
 /* Bytes of an object's byte range used for locks: far behind any data, so locks and contents never meet. */
 #define RING_LOCK_DIRECTORY INT64_C(0x4000000000000000)
+#define RING_LOCK_ATTACHED  INT64_C(0x4000000000000001) /* shared by all who attached for writing: any of them lives */
+#define RING_LOCK_NAME      INT64_C(0x4000000000000002) /* whoever takes the name away, or has not finished making */
 #define RING_LOCK_ROLES     INT64_C(0x4000000000001000) /* + 2 * directory entry, + 1 for the consumer */
 #define RING_LOCK_PRESENCE  INT64_C(0x4000000000100000) /* + directory entry: shared by all who use it */
 #define RING_LOCK_SEATS     INT64_C(0x4000000001000000) /* + RING_SEATS_MAX * directory entry + seat */
@@ -168,6 +200,11 @@ static_assert(sizeof(struct ring_layout_segment) == 256, "ABI");
 static_assert(offsetof(struct ring_layout_segment, bytes) == 32, "ABI");
 static_assert(offsetof(struct ring_layout_segment, arena_offset) == 56, "ABI");
 static_assert(offsetof(struct ring_layout_segment, creator_command) == 96, "ABI");
+static_assert(offsetof(struct ring_layout_segment, serial) == 120, "ABI");
+static_assert(sizeof(struct ring_layout_signpost) == 256, "ABI");
+static_assert(offsetof(struct ring_layout_signpost, id) == 28, "ABI");
+static_assert(offsetof(struct ring_layout_signpost, serial) == 48, "ABI");
+static_assert(offsetof(struct ring_layout_signpost, creator_command) == 72, "ABI");
 static_assert(sizeof(struct ring_layout_entry) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_entry, offset) == 8, "ABI");
 static_assert(offsetof(struct ring_layout_entry, name) == 32, "ABI");

@@ -82,9 +82,9 @@ static int lock_byte(int fd, short type, int64_t byte)
     return 0;
 }
 
-static int keep_open(struct ring_claim *claim)
+static int keep_open(struct ring_claim *claim, const struct ring_witness *witness)
 {
-    claim->bytes = (size_t)sysconf(_SC_PAGESIZE);
+    claim->bytes = witness->page;
     claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED, claim->fd, 0);
     if (claim->page == MAP_FAILED)
         return ring_error(-errno, "no address space for a proof of life (%s)", strerror(errno));
@@ -93,6 +93,7 @@ static int keep_open(struct ring_claim *claim)
         munmap(claim->page, claim->bytes);
         return ring_error(code, "the kernel refused MADV_DONTFORK (%s)", strerror(-code));
     }
+    madvise(claim->page, claim->bytes, MADV_DONTDUMP); /* refused: a page more in a core file */
     return 0;
 }
 
@@ -105,7 +106,7 @@ static int claim_byte(struct ring_claim **claim, struct ring_witness *witness, s
     made->fd = open_again(witness);
     int code = made->fd < 0 ? made->fd : lock_byte(made->fd, type, byte);
     if (!code)
-        code = keep_open(made);
+        code = keep_open(made, witness);
     if (code) {
         ring_claim_seal(made);
         free(made);
@@ -160,24 +161,37 @@ void ring_claim_drop(struct ring_claim *claim)
     free(claim);
 }
 
-int64_t ring_claim_first_held(struct ring_witness *witness, int64_t byte, int64_t count)
+/* What stands against having the bytes alone, in `lock`; in doubt everything does. */
+static void probe(struct ring_witness *witness, int64_t byte, int64_t count, struct flock *lock)
 {
     int fd = witness->fd;
     bool borrowed = is_object(witness, fd);
     if (!borrowed)
         fd = open_again(witness);
-    if (fd < 0)
-        return byte;
-    struct flock lock;
-    int code = lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, count, &lock);
-    if (!borrowed)
+    int code = fd < 0 ? fd : lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, count, lock);
+    if (!borrowed && fd >= 0)
         close(fd);
-    if (code != 0)
-        return byte;
+    if (code == 0)
+        return;
+    lock->l_type = F_WRLCK;
+    lock->l_start = byte;
+}
+
+int64_t ring_claim_first_held(struct ring_witness *witness, int64_t byte, int64_t count)
+{
+    struct flock lock;
+    probe(witness, byte, count, &lock);
     return lock.l_type == F_UNLCK ? -1 : (int64_t)lock.l_start < byte ? byte : (int64_t)lock.l_start;
 }
 
 bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
 {
     return ring_claim_first_held(witness, byte, 1) >= 0;
+}
+
+enum ring_claim_hold ring_claim_look(struct ring_witness *witness, int64_t byte)
+{
+    struct flock lock;
+    probe(witness, byte, 1, &lock);
+    return lock.l_type == F_UNLCK ? RING_CLAIM_FREE : lock.l_type == F_RDLCK ? RING_CLAIM_SHARED : RING_CLAIM_ALONE;
 }

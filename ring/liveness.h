@@ -12,6 +12,7 @@
 #define RING_LIVENESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <ring/platform.h>
@@ -24,6 +25,7 @@ struct ring_witness {
     uint64_t device;
     uint64_t inode;
     bool read_only; /* it may be probed, but no claim taken: who may not write has nothing to claim */
+    size_t page;    /* what its mappings are a multiple of */
     char path[288]; /* where to find the object again, "" when it has no name */
 };
 
@@ -49,5 +51,9 @@ RING_PRIVATE bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
 
 /* The first byte of `count` from `byte` on that is held by a living process, or -1. In doubt the first one. */
 RING_PRIVATE int64_t ring_claim_first_held(struct ring_witness *witness, int64_t byte, int64_t count);
+
+/* How the byte is held; ALONE also in doubt. */
+enum ring_claim_hold { RING_CLAIM_FREE, RING_CLAIM_SHARED, RING_CLAIM_ALONE };
+RING_PRIVATE enum ring_claim_hold ring_claim_look(struct ring_witness *witness, int64_t byte);
 
 #endif

@@ -1,18 +1,19 @@
-/* memory.c - level 3: POSIX shared memory, 2 MiB pages by MADV_COLLAPSE, mlock, guard pages.
+/* memory.c - level 3: mapping: 2 MiB pages by MADV_COLLAPSE, hugetlb pages, mlock, guard pages.
  *
  * Order matters: bind to a node before any page exists, reserve all pages (fallocate: a full tmpfs then answers ENOSPC
  * here instead of killing somebody with SIGBUS later), map them, collapse them to 2 MiB pages, lock them. Each step's
- * own answer is checked; MAP_POPULATE and MAP_LOCKED, which hide failures, are not used.
+ * own answer is checked; MAP_POPULATE and MAP_LOCKED, which hide failures, are not used. Hugetlb pages are reserved by
+ * mmap() or shmget() itself and never swapped; fallocate() would place them without regard to the node, so they are
+ * touched instead.
  */
 #include <ring/memory.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
 #include <ring/error.h>
@@ -27,45 +28,53 @@
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
 
 size_t ring_memory_page(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-int ring_memory_object(size_t bytes, unsigned mode)
+/* Maps the object over what was reserved for it. MAP_FAILED, which is also what shmat() answers, with errno. */
+static void *map_at(const struct ring_memory *memory, const struct ring_memory_object *object, void *start)
 {
-    int fd = open(RING_MEMORY_DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return ring_error(-errno,
-                          "cannot make a file in " RING_MEMORY_DIRECTORY " (%s): is a tmpfs mounted there, and "
-                          "writable for this user?",
-                          strerror(errno));
-    if (ftruncate(fd, (off_t)bytes) != 0 || fchmod(fd, (mode_t)mode) != 0) {
-        int code = -errno;
-        close(fd);
-        return ring_error(code, "cannot give the new segment its size of %zu bytes and mode %04o (%s)", bytes, mode,
-                          strerror(-code));
+    int rights = memory->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+    int huge = object->page ? MAP_HUGETLB | __builtin_ctzl(object->page) << MAP_HUGE_SHIFT : 0;
+    switch (object->kind) {
+    case RING_MEMORY_SYSTEM_V:
+        return shmat(object->id, start, SHM_REMAP | (memory->read_only ? SHM_RDONLY : 0));
+    case RING_MEMORY_ANONYMOUS:
+        return mmap(start, memory->bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | huge, -1, 0);
+    case RING_MEMORY_FILE:
+    case RING_MEMORY_GIVEN: /* never mapped */
+        break;
     }
-    return fd;
+    return mmap(start, memory->bytes, rights, MAP_SHARED | MAP_FIXED, object->fd, 0);
 }
 
-/* Reserves address space and puts the object on a 2 MiB boundary in it, with a page without rights at both ends. */
-static int place(struct ring_memory *memory, int fd)
+/* Reserves address space and puts the object on a 2 MiB boundary in it, or one of its own larger pages, with a page
+ * without rights at both ends. */
+static int place(struct ring_memory *memory, const struct ring_memory_object *object)
 {
     size_t page = ring_memory_page();
-    size_t whole = memory->bytes + RING_MEMORY_HUGE + 2 * page;
+    size_t boundary = object->page > RING_MEMORY_HUGE ? object->page : RING_MEMORY_HUGE;
+    size_t whole = memory->bytes + boundary + 2 * page;
     unsigned char *reserved = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reserved == MAP_FAILED)
         return ring_error(-errno, "no address space for %zu bytes (%s): see 'ulimit -v'", whole, strerror(errno));
     uintptr_t first = (uintptr_t)reserved;
-    uintptr_t start = (first + page + RING_MEMORY_HUGE - 1) & ~(uintptr_t)(RING_MEMORY_HUGE - 1);
+    uintptr_t start = (first + page + boundary - 1) & ~(uintptr_t)(boundary - 1);
     uintptr_t end = start + memory->bytes;
-    int rights = memory->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
-    void *mapped = mmap((void *)start, memory->bytes, rights, MAP_SHARED | MAP_FIXED, fd, 0);
+    void *mapped = map_at(memory, object, (void *)start);
     if (mapped == MAP_FAILED) {
         int code = -errno;
         munmap(reserved, whole);
+        if (code == -ENOMEM && object->page)
+            return ring_memory_no_huge(memory->bytes, object->page);
+        if (object->kind == RING_MEMORY_SYSTEM_V && (code == -EINVAL || code == -EIDRM))
+            return ring_error(-ENOENT, "System V segment %d is gone: its last holder has just left", object->id);
         return ring_error(code, "cannot map %zu bytes of shared memory (%s)", memory->bytes, strerror(-code));
     }
     if (start - page > first)
@@ -76,14 +85,17 @@ static int place(struct ring_memory *memory, int fd)
     return 0;
 }
 
-/* Touches every page, so that no later access faults. */
-static void prefault(const struct ring_memory *memory)
+/* Touches every page, so that no later access faults. What cannot be had is an error here, and no signal. */
+static int prefault(const struct ring_memory *memory)
 {
     int how = memory->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
-    if (madvise(memory->address, memory->bytes, how) == 0 || errno != EINVAL)
-        return;
+    if (madvise(memory->address, memory->bytes, how) == 0)
+        return 0;
+    if (errno != EINVAL)
+        return -errno;
     for (size_t at = 0; at < memory->bytes; at += ring_memory_page()) /* a kernel before 5.14 */
         (void)ring_atomic_load((RING_ATOMIC(unsigned char) *)(void *)(memory->address + at), memory_order_relaxed);
+    return 0;
 }
 
 static int make_huge(struct ring_memory *memory, bool strict)
@@ -97,7 +109,8 @@ static int make_huge(struct ring_memory *memory, bool strict)
         return 0;
     return ring_error(-EOPNOTSUPP,
                       "RING_STRICT: 2 MiB pages were refused for a segment of %zu bytes (%s): it takes a "
-                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB",
+                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB; System V memory "
+                      "never gets them this way: give .page_bytes",
                       memory->bytes, strerror(-memory->huge_error));
 }
 
@@ -139,45 +152,81 @@ static int reserve(int fd, size_t bytes)
     return result;
 }
 
-static int populate(struct ring_memory *memory, int fd, const struct ring_memory_wish *wish, bool create)
+/* Places and reserves the pages of a new object. */
+static int settle(struct ring_memory *memory, const struct ring_memory_object *object,
+                  const struct ring_memory_wish *wish)
 {
-    int code = 0;
-    if (create && wish->node >= 0) {
-        code = ring_numa_bind(memory->address, memory->bytes, wish->node);
+    if (wish->node >= 0) {
+        int code = ring_numa_bind(memory->address, memory->bytes, wish->node);
         if (code && wish->strict)
             return code;
         memory->numa_error = code;
     }
-    if (create && reserve(fd, memory->bytes) != 0)
+    if (object->kind == RING_MEMORY_FILE && !object->page && reserve(object->fd, memory->bytes) != 0)
         return ring_error(-errno,
                           "no room for %zu KiB in " RING_MEMORY_DIRECTORY " (%s): see 'df " RING_MEMORY_DIRECTORY
                           "' and 'ringctl ls'; ask for fewer bytes, remove segments, or enlarge the tmpfs",
                           memory->bytes >> 10, strerror(errno));
+    return 0;
+}
+
+static int populate(struct ring_memory *memory, const struct ring_memory_object *object,
+                    const struct ring_memory_wish *wish, bool create)
+{
+    int code = create ? settle(memory, object, wish) : 0;
+    if (code)
+        return code;
     if (madvise(memory->address, memory->bytes, MADV_DONTFORK) != 0)
         return ring_error(-errno, "the kernel refused MADV_DONTFORK (%s)", strerror(errno));
     if (!wish->dump)
         madvise(memory->address, memory->bytes, MADV_DONTDUMP); /* refused: a larger core file, nothing else */
-    prefault(memory);
-    if (wish->huge)
-        code = make_huge(memory, wish->strict);
-    else
-        code = 0;
+    code = prefault(memory);
+    if (object->page) /* huge by nature, and never swapped */
+        return code ? ring_memory_no_huge(memory->bytes, object->page) : 0;
+    if (code && create && object->kind != RING_MEMORY_FILE)
+        return ring_error(code, "no memory for %zu KiB (%s)", memory->bytes >> 10, strerror(-code));
+    code = wish->huge ? make_huge(memory, wish->strict) : 0;
     if (!code && wish->lock)
         code = lock_in_memory(memory, wish->strict);
     if (!code && wish->huge) {
-        prefault(memory); /* collapsing may have unmapped what it moved */
+        (void)prefault(memory); /* collapsing may have unmapped what it moved */
         code = wish->strict ? verify_huge(memory) : 0;
     }
     return code;
 }
 
-int ring_memory_map(struct ring_memory *memory, int fd, size_t bytes, const struct ring_memory_wish *wish, bool create)
+/* What was given is changed in nothing: it is as was wished, or it is not. */
+static int judge_given(struct ring_memory *memory, const struct ring_memory_wish *wish)
 {
-    *memory = (struct ring_memory){ .bytes = bytes, .read_only = wish->read_only };
-    int code = place(memory, fd);
+    struct ring_memory_facts facts;
+    int code = ring_memory_ask(memory, &facts);
     if (code)
         return code;
-    code = populate(memory, fd, wish, create);
+    memory->huge_error = wish->huge && facts.huge_bytes < memory->bytes ? -EOPNOTSUPP : 0;
+    memory->lock_error = wish->lock && facts.locked_bytes < memory->bytes ? -EOPNOTSUPP : 0;
+    memory->numa_error = wish->node >= 0 && facts.node != wish->node ? -EOPNOTSUPP : 0;
+    if (!wish->strict || !(memory->huge_error || memory->lock_error || memory->numa_error))
+        return 0;
+    return ring_error(-EOPNOTSUPP,
+                      "RING_STRICT: the memory that was given is not %s, and is left as it is: see to it before",
+                      memory->huge_error   ? "in huge pages"
+                      : memory->lock_error ? "locked"
+                                           : "on that node");
+}
+
+int ring_memory_map(struct ring_memory *memory, const struct ring_memory_object *object, size_t bytes,
+                    const struct ring_memory_wish *wish, bool create)
+{
+    *memory = (struct ring_memory){ .bytes = bytes, .read_only = wish->read_only, .page = object->page };
+    if (object->kind == RING_MEMORY_GIVEN) {
+        memory->given = true;
+        memory->address = object->given;
+        return judge_given(memory, wish);
+    }
+    int code = place(memory, object);
+    if (code)
+        return code;
+    code = populate(memory, object, wish, create);
     if (code)
         ring_memory_unmap(memory);
     return code;
@@ -186,63 +235,7 @@ int ring_memory_map(struct ring_memory *memory, int fd, size_t bytes, const stru
 void ring_memory_unmap(struct ring_memory *memory)
 {
     size_t page = ring_memory_page();
-    if (memory->address)
+    if (memory->address && !memory->given)
         munmap(memory->address - page, memory->bytes + 2 * page);
     memory->address = NULL;
-}
-
-int ring_memory_publish(int fd, const char *path)
-{
-    char self[40];
-    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
-        return 0;
-    if (errno == ENOENT && linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) /* no /proc: needs a capability */
-        return 0;
-    if (errno == EEXIST)
-        return ring_error(-EEXIST, "%s exists already: attach to it, or remove it with 'ringctl rm'", path);
-    return ring_error(-errno, "cannot give the new segment its name %s (%s): is /proc mounted?", path, strerror(errno));
-}
-
-/* Adds what one line of smaps says about a mapping that lies in ours. */
-static void read_fact(const char *line, struct ring_memory_facts *facts, uint64_t *resident)
-{
-    unsigned long long kib = 0;
-    if (sscanf(line, "Rss: %llu kB", &kib) == 1) {
-        *resident = (uint64_t)kib << 10;
-        facts->resident_bytes += *resident;
-    } else if (sscanf(line, "ShmemPmdMapped: %llu kB", &kib) == 1 ||
-               sscanf(line, "FilePmdMapped: %llu kB", &kib) == 1) {
-        facts->huge_bytes += (uint64_t)kib << 10;
-    } else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " lo")) {
-        /* The line "Locked:" is divided by the number of processes that map the page; the flag is not. */
-        facts->locked_bytes += *resident;
-    }
-}
-
-int ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts)
-{
-    *facts = (struct ring_memory_facts){ .page_bytes = ring_memory_page() };
-    FILE *smaps = fopen("/proc/self/smaps", "re");
-    if (!smaps)
-        return ring_error(-errno, "cannot read /proc/self/smaps (%s): is /proc mounted?", strerror(errno));
-    char line[512];
-    bool ours = false;
-    uint64_t resident = 0;
-    uintptr_t first = (uintptr_t)memory->address;
-    while (fgets(line, sizeof line, smaps)) {
-        unsigned long from = 0;
-        unsigned long to = 0;
-        if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
-            ours = from >= first && to <= first + memory->bytes;
-            resident = 0;
-        } else if (ours) {
-            read_fact(line, facts, &resident);
-        }
-    }
-    fclose(smaps);
-    if (facts->huge_bytes == memory->bytes)
-        facts->page_bytes = RING_MEMORY_HUGE;
-    facts->node = ring_numa_node_of(memory->address, memory->bytes);
-    return 0;
 }

@@ -1,6 +1,8 @@
 /* memory.h - level 3, private: objects of shared memory, their mapping, and the truth about it.
  *
- * A mapping lies between two guard pages, on a 2 MiB boundary, is not inherited by fork and not dumped (unless asked).
+ * An object is a file (in /dev/shm, in a hugetlbfs, a memfd), a System V segment, anonymous memory, or memory that the
+ * caller gave. A mapping lies between two guard pages, on a 2 MiB boundary (or that of its huge pages), is not
+ * inherited by fork and not dumped (unless asked). Memory that was given is left as it is.
  */
 #ifndef RING_MEMORY_H
 #define RING_MEMORY_H
@@ -8,11 +10,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <ring/platform.h>
 
 #define RING_MEMORY_DIRECTORY "/dev/shm"
 #define RING_MEMORY_HUGE      ((size_t)2 << 20)
+#define RING_MEMORY_GIGANTIC  ((size_t)1 << 30)
+#define RING_MEMORY_KEEP      ((uint32_t)-1) /* an owner or group that is left as it is */
+
+enum ring_memory_kind { RING_MEMORY_FILE, RING_MEMORY_SYSTEM_V, RING_MEMORY_ANONYMOUS, RING_MEMORY_GIVEN };
+
+struct ring_memory_object {
+    enum ring_memory_kind kind;
+    int fd;      /* FILE: the memory itself. Else: the file that carries its locks */
+    int id;      /* SYSTEM_V: of shmget() */
+    void *given; /* GIVEN */
+    size_t page; /* size of its huge pages; 0: ordinary ones, which may be collapsed */
+};
+
+/* Who may do what with an object: always set, whatever the umask. */
+struct ring_memory_rights {
+    unsigned mode;
+    uid_t owner; /* or RING_MEMORY_KEEP, as the next */
+    gid_t group;
+};
 
 struct ring_memory_wish {
     bool huge;
@@ -27,6 +49,8 @@ struct ring_memory {
     unsigned char *address;
     size_t bytes;
     bool read_only;
+    bool given;     /* not ours to unmap */
+    size_t page;    /* of its huge pages, 0: ordinary ones */
     int huge_error; /* 0 or the negative errno of what was refused and done without */
     int lock_error;
     int numa_error;
@@ -41,18 +65,45 @@ struct ring_memory_facts {
     int node;
 };
 
-/* Makes an object without a name, of that size and mode; returns its descriptor. -ENOSPC when it does not fit: the
- * pages are reserved by ring_memory_map(create), so that no later touch can fail. */
-RING_PRIVATE int ring_memory_object(size_t bytes, unsigned mode);
+/* ---- Making objects: memory_object.c. All return 0 or a negative errno. ---- */
 
-/* Maps an object of `bytes` (a multiple of the page). `create`: also places and reserves its pages. */
-RING_PRIVATE int ring_memory_map(struct ring_memory *memory, int fd, size_t bytes, const struct ring_memory_wish *wish,
-                                 bool create);
+/* A file without a name in a directory of a tmpfs, or of a hugetlbfs with pages of `page` bytes. */
+RING_PRIVATE int ring_memory_file(struct ring_memory_object *object, const char *directory, size_t bytes, size_t page,
+                                  const struct ring_memory_rights *rights);
+
+/* A memfd that can be sealed. `label` is seen in /proc only. */
+RING_PRIVATE int ring_memory_memfd(struct ring_memory_object *object, const char *label, size_t bytes, size_t page,
+                                   const struct ring_memory_rights *rights);
+
+/* Its size is final from now on; so are its seals. `write`: nobody will map it for writing any more. */
+RING_PRIVATE int ring_memory_seal(int fd, bool write);
+
+/* A System V segment of that key, which must be new; `rights` as above. -EEXIST: the key is taken. */
+RING_PRIVATE int ring_memory_system_v(struct ring_memory_object *object, int32_t key, size_t bytes, size_t page,
+                                      const struct ring_memory_rights *rights);
+
+/* Size of the pages of a file in a hugetlbfs, or 0. */
+RING_PRIVATE size_t ring_memory_huge_of(int fd);
+
+/* Where the hugetlbfs number `index` is mounted, and the size of its pages; false: there are no more. */
+RING_PRIVATE bool ring_memory_hugetlbfs_at(unsigned index, char directory[256], size_t *page);
+
+/* The sentence for: no such hugetlbfs (at `wanted`, if not NULL) is mounted. Returns -EOPNOTSUPP. */
+RING_PRIVATE int ring_memory_no_hugetlbfs(size_t page, const char *wanted);
+
+/* The sentence for: so many bytes of huge pages are not there. Returns -ENOMEM. */
+RING_PRIVATE int ring_memory_no_huge(size_t bytes, size_t page);
+
+/* Gives a nameless file its name, once it is complete. -EEXIST: the name is taken. */
+RING_PRIVATE int ring_memory_publish(int fd, const char *path);
+
+/* ---- Mapping ---- */
+
+/* Maps an object of `bytes` (a multiple of its page). `create`: also places and reserves its pages. */
+RING_PRIVATE int ring_memory_map(struct ring_memory *memory, const struct ring_memory_object *object, size_t bytes,
+                                 const struct ring_memory_wish *wish, bool create);
 
 RING_PRIVATE void ring_memory_unmap(struct ring_memory *memory);
-
-/* Gives a nameless object its name, once it is complete. -EEXIST: the name is taken. */
-RING_PRIVATE int ring_memory_publish(int fd, const char *path);
 
 RING_PRIVATE int ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts);
 

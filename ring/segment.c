@@ -2,7 +2,8 @@
  *
  * A segment is complete before it has a name: it is made as a nameless file, laid out, and linked to its name as the
  * last step, so nobody ever sees half of one, and whoever dies before leaves nothing. Of two creators one gets -EEXIST.
- * What is attached is not trusted: see segment_check.c.
+ * System V memory is no file: see segment_system_v.c. What is attached is not trusted: see segment_check.c. How names
+ * come free again: see segment_name.c.
  */
 #include <ring/segment_private.h>
 
@@ -19,59 +20,41 @@
 
 enum { OPEN_ATTEMPTS = 1000 };
 
-/* "/dev/shm/NAME" of "NAME" or "/NAME". */
-static int path_of(const char *name, char path[RING_SEGMENT_NAME_MAX + 16])
-{
-    if (!name)
-        return ring_error(-EINVAL, "the segment's name is NULL");
-    const char *bare = name[0] == '/' ? name + 1 : name;
-    if (bare[0] == '\0' || strchr(bare, '/') || strcmp(bare, ".") == 0 || strcmp(bare, "..") == 0)
-        return ring_error(-EINVAL, "'%.60s' cannot name a segment: it takes a name like /feed, with no other slash",
-                          name);
-    if (strlen(bare) > RING_SEGMENT_NAME_MAX)
-        return ring_error(-ENAMETOOLONG, "a segment's name has at most %d characters, this one has %zu",
-                          RING_SEGMENT_NAME_MAX, strlen(bare));
-    sprintf(path, RING_MEMORY_DIRECTORY "/%s", bare);
-    return 0;
-}
+#ifndef F_SEAL_FUTURE_WRITE /* Linux 5.1 */
+#define F_SEAL_FUTURE_WRITE 16
+#endif
 
-static int check_options(const struct ring_segment_options *given, struct ring_segment_options *options)
+#define LEAVING_LIMIT_NS INT64_C(200000000) /* how long an attach waits for somebody who is just removing the name */
+
+/* The struct's size before it grew: the offset of its first new field. */
+#define OLD_OPTIONS offsetof(struct ring_segment_options, backing)
+
+/* ---- Options ---- */
+
+int ring_segment_check_options(const struct ring_segment_options *given, struct ring_segment_options *options)
 {
     *options = ring_segment_defaults();
     if (!given)
         return 0;
-    if (given->struct_size != sizeof *given)
+    if (given->struct_size != sizeof *given && given->struct_size != OLD_OPTIONS)
         return ring_error(-EINVAL, "struct_size is %zu, this library knows %zu: start from ring_segment_defaults()",
                           given->struct_size, sizeof *given);
-    *options = *given;
-    if (options->flags & ~(unsigned)(RING_HUGE | RING_LOCK | RING_STRICT | RING_ANY_OWNER | RING_DUMP | RING_READ_ONLY))
+    memcpy(options, given, given->struct_size);
+    if (options->flags & ~(unsigned)(RING_HUGE | RING_LOCK | RING_STRICT | RING_ANY_OWNER | RING_DUMP | RING_READ_ONLY |
+                                     RING_RECLAIM | RING_SEAL_WRITES))
         return ring_error(-EINVAL, "flags 0x%x has bits that this library does not know", options->flags);
+    if (options->backing > RING_BACKING_GIVEN)
+        return ring_error(-EINVAL, "backing %u is none that this library knows", options->backing);
+    if (options->page_bytes && options->page_bytes != RING_MEMORY_HUGE && options->page_bytes != RING_MEMORY_GIGANTIC)
+        return ring_error(-EINVAL, "page_bytes is 0, 2 MiB or 1 GiB, not %zu", options->page_bytes);
+    if (options->key && options->backing != RING_BACKING_SYSTEM_V)
+        return ring_error(-EINVAL, "only a System V segment has a key");
+    if (options->path && options->backing != RING_BACKING_SYSTEM_V && options->backing != RING_BACKING_HUGETLBFS)
+        return ring_error(-EINVAL, "path is for hugetlbfs (where it is mounted) and System V (a file for ftok())");
     return 0;
 }
 
-static int check_shape(const struct ring_segment_options *options)
-{
-    if (options->flags & RING_READ_ONLY)
-        return ring_error(-EINVAL,
-                          "a segment cannot be created read-only: RING_READ_ONLY is for ring_segment_attach()");
-    if (options->bytes < RING_SEGMENT_MIN_BYTES || options->bytes > RING_SEGMENT_MAX_BYTES)
-        return ring_error(-EINVAL, "a segment has %zu to %zu bytes, not %zu", RING_SEGMENT_MIN_BYTES,
-                          RING_SEGMENT_MAX_BYTES, options->bytes);
-    if (options->mode & ~0777U || (options->mode & 0600) != 0600)
-        return ring_error(-EINVAL, "mode %04o: permission bits only, and its owner must be able to read and write",
-                          options->mode);
-    if (options->rings == 0 || options->rings > RING_SEGMENT_MAX_RINGS)
-        return ring_error(-EINVAL, "a segment has places for 1 to %d rings, not %u", RING_SEGMENT_MAX_RINGS,
-                          options->rings);
-    if (options->numa_node < RING_NODE_ANY)
-        return ring_error(-EINVAL, "there is no NUMA node %d", options->numa_node);
-    if (ring_segment_arena(options->rings) + RING_LAYOUT_PAGE > options->bytes)
-        return ring_error(-EINVAL, "%u rings need a directory of %llu bytes, more than the segment's %zu",
-                          options->rings, (unsigned long long)ring_segment_arena(options->rings), options->bytes);
-    return 0;
-}
-
-static struct ring_memory_wish wish_of(const struct ring_segment_options *options)
+struct ring_memory_wish ring_segment_wish(const struct ring_segment_options *options)
 {
     return (struct ring_memory_wish){ .huge = (options->flags & RING_HUGE) != 0,
                                       .lock = (options->flags & RING_LOCK) != 0,
@@ -81,42 +64,19 @@ static struct ring_memory_wish wish_of(const struct ring_segment_options *option
                                       .node = options->numa_node };
 }
 
-void ring_segment_describe_self(char command[RING_LAYOUT_COMMAND], uint64_t *started)
-{
-    memset(command, 0, RING_LAYOUT_COMMAND);
-    *started = 0;
-    char line[512] = "";
-    FILE *file = fopen("/proc/self/stat", "re");
-    if (!file)
-        return;
-    const char *open_bracket = fgets(line, sizeof line, file) ? strchr(line, '(') : NULL;
-    const char *close_bracket = open_bracket ? strrchr(line, ')') : NULL; /* the command may hold brackets itself */
-    fclose(file);
-    if (!close_bracket)
-        return;
-    size_t length = (size_t)(close_bracket - open_bracket) - 1;
-    memcpy(command, open_bracket + 1, length < RING_LAYOUT_COMMAND ? length : RING_LAYOUT_COMMAND - 1);
-    unsigned long long ticks = 0;
-    if (sscanf(close_bracket + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &ticks) == 1)
-        *started = ticks;
-}
+/* ---- Handles ---- */
 
-/* A handle for a descriptor, with where to find its object again. */
-static int make_handle(struct ring_segment **segment, int fd, const char *path, unsigned flags)
+int ring_segment_handle(struct ring_segment **segment, const struct ring_memory_object *object, const char *path,
+                        const char *name, unsigned flags)
 {
-    struct stat file;
     struct ring_segment *made = calloc(1, sizeof *made);
-    if (!made || fstat(fd, &file) != 0) {
-        free(made);
+    if (!made) {
+        close(object->fd);
         return ring_error(-ENOMEM, "out of memory");
     }
-    made->witness = (struct ring_witness){ .fd = fd,
-                                           .device = (uint64_t)file.st_dev,
-                                           .inode = (uint64_t)file.st_ino,
-                                           .read_only = (flags & RING_READ_ONLY) != 0 };
-    snprintf(made->witness.path, sizeof made->witness.path, "%s", path);
-    snprintf(made->name, sizeof made->name, "%s", strrchr(path, '/') + 1);
+    made->object = *object;
+    made->witness = ring_segment_witness(object->fd, path, (flags & RING_READ_ONLY) != 0);
+    snprintf(made->name, sizeof made->name, "%s", name);
     ring_atomic_store(&made->users, 1, memory_order_relaxed);
     made->pid = getpid();
     made->flags = flags;
@@ -124,101 +84,133 @@ static int make_handle(struct ring_segment **segment, int fd, const char *path, 
     return 0;
 }
 
-static void lay_out(struct ring_segment *segment, const struct ring_segment_options *options)
+int ring_segment_live(struct ring_segment *segment)
 {
-    struct ring_layout_segment *first = &segment->constants;
-    *first = (struct ring_layout_segment){ .magic = RING_LAYOUT_MAGIC,
-                                           .version = RING_LAYOUT_VERSION,
-                                           .byte_order = RING_LAYOUT_BYTE_ORDER,
-                                           .needs = RING_LAYOUT_NEEDS,
-                                           .bytes = segment->memory.bytes,
-                                           .directory_offset = RING_LAYOUT_PAGE,
-                                           .directory_entries = options->rings,
-                                           .directory_entry_bytes = sizeof(struct ring_layout_entry),
-                                           .arena_offset = ring_segment_arena(options->rings),
-                                           .mode = options->mode,
-                                           .flags = options->flags,
-                                           .numa_node = options->numa_node,
-                                           .creator_pid = getpid(),
-                                           .created_ns = ring_clock_realtime() };
-    ring_segment_describe_self(first->creator_command, &first->creator_started);
-    memcpy(segment->memory.address, first, sizeof *first);
-}
-
-/* One attempt with the size as given; the descriptor belongs to the handle afterwards. */
-static int create_sized(struct ring_segment **segment, const char *path, const struct ring_segment_options *options,
-                        size_t bytes)
-{
-    int fd = ring_memory_object(bytes, options->mode);
-    if (fd < 0)
-        return fd;
-    struct ring_segment *made = NULL;
-    struct ring_memory_wish wish = wish_of(options);
-    int code = make_handle(&made, fd, path, options->flags);
+    int code = ring_claim_share(&segment->attached, &segment->witness, RING_LOCK_ATTACHED);
     if (!code)
-        code = ring_memory_map(&made->memory, fd, bytes, &wish, true);
-    if (!code) {
-        lay_out(made, options);
-        code = ring_memory_publish(fd, path);
-    }
-    if (code) {
-        if (made)
-            ring_memory_unmap(&made->memory);
-        free(made);
-        close(fd);
-        return code;
-    }
-    *segment = made;
-    return 0;
-}
-
-int ring_segment_create(struct ring_segment **segment, const char *name, const struct ring_segment_options *given)
-{
-    if (!segment)
-        return ring_error(-EINVAL, "the place for the segment's handle is NULL");
-    *segment = NULL;
-    char path[RING_SEGMENT_NAME_MAX + 16];
-    struct ring_segment_options options;
-    int code = path_of(name, path);
-    if (!code)
-        code = check_options(given, &options);
-    if (!code)
-        code = check_shape(&options);
-    if (code)
-        return code;
-    struct stat there;
-    if (lstat(path, &there) == 0) /* a cheap no; the final word is with linkat */
-        return ring_error(-EEXIST, "%s exists already: attach to it, or remove it with 'ringctl rm'", path);
-    size_t small = (size_t)ring_segment_round_up(options.bytes, ring_memory_page());
-    size_t large = (size_t)ring_segment_round_up(options.bytes, RING_MEMORY_HUGE);
-    if (!(options.flags & RING_HUGE))
-        return create_sized(segment, path, &options, small);
-    code = create_sized(segment, path, &options, large);
-    if (code == -ENOSPC && small < large && !(options.flags & RING_STRICT)) /* a tiny tmpfs */
-        code = create_sized(segment, path, &options, small);
+        ring_claim_seal(segment->attached);
     return code;
 }
 
-static int attach_once(struct ring_segment **segment, const char *path, const struct ring_segment_options *options)
+void ring_segment_discard(struct ring_segment *segment)
 {
-    struct ring_layout_segment first;
-    int fd = ring_segment_open_checked(path, options->flags, &first);
-    if (fd < 0)
-        return fd;
-    struct ring_segment *made = NULL;
-    struct ring_memory_wish wish = wish_of(options);
-    int code = make_handle(&made, fd, path, options->flags);
-    if (!code) {
-        made->constants = first;
-        code = ring_memory_map(&made->memory, fd, (size_t)first.bytes, &wish, false);
+    ring_memory_unmap(&segment->memory);
+    ring_claim_drop(segment->making);
+    ring_claim_drop(segment->attached);
+    close(segment->witness.fd);
+    free(segment);
+}
+
+/* ---- Attaching ---- */
+
+/* Says that we live, before we look whether the name is still there. Who may only read has no say. -ENOENT: it was left
+ * behind, and is removed. -EAGAIN: somebody is removing it. */
+static int enter(struct ring_segment *made, unsigned removal, unsigned flags)
+{
+    if (flags & RING_READ_ONLY)
+        return 0;
+    if (made->witness.path[0] && (removal != RING_REMOVE_BY_HAND || flags & RING_RECLAIM)) {
+        int code = ring_segment_reclaim(&made->witness);
+        if (code == 0)
+            return ring_error(-ENOENT, "%s was left behind, held by nobody living, and has been removed",
+                              made->witness.path);
+        if (code != -EBUSY)
+            return code;
     }
+    int code = ring_segment_live(made);
+    return code == -EBUSY ? -EAGAIN : code;
+}
+
+/* Maps what a checked head tells of; the copies that are used from now on. */
+static int map_checked(struct ring_segment *made, const union ring_segment_head *head, const struct stat *file,
+                       const char *path, const struct ring_segment_options *options)
+{
+    struct ring_memory_wish wish = ring_segment_wish(options);
+    if (head->magic != RING_LAYOUT_SIGNPOST) {
+        made->constants = head->segment;
+        return ring_memory_map(&made->memory, &made->object, (size_t)head->segment.bytes, &wish, false);
+    }
+    int code = ring_system_v_find(&made->object, &head->signpost, file, path);
+    if (!code && options->key && options->key != head->signpost.key)
+        code = ring_error(-EINVAL, "%s has the System V key 0x%08x, not 0x%08x", path, (unsigned)head->signpost.key,
+                          (unsigned)options->key);
+    if (!code)
+        code = ring_memory_map(&made->memory, &made->object, (size_t)head->signpost.bytes, &wish, false);
+    if (code)
+        return code;
+    memcpy(&made->constants, made->memory.address, sizeof made->constants);
+    code = ring_segment_check_layout(&made->constants, head->signpost.bytes, head->signpost.mode, path);
+    if (!code && made->constants.serial != head->signpost.serial)
+        code = ring_error(-EPROTO, "the memory of %s is that of another segment: its number was used again", path);
+    return code;
+}
+
+static int enter_and_map(struct ring_segment *made, union ring_segment_head *head, struct stat *file,
+                         const struct ring_segment_options *options, const char *path)
+{
+    bool named = made->witness.path[0] != '\0';
+    bool signpost = head->magic == RING_LAYOUT_SIGNPOST;
+    int code = enter(made, signpost ? head->signpost.removal : head->segment.removal, options->flags);
+    if (code)
+        return code;
+    if (fstat(made->witness.fd, file) != 0 || (named && file->st_nlink == 0))
+        return ring_error(-ENOENT, "there is no segment %s: it was just removed", path);
+    if (signpost && (code = ring_segment_read_head(made->witness.fd, path, head)) == 0)
+        code = ring_segment_check_signpost(&head->signpost, file, path); /* its state may have changed */
+    return code ? code : map_checked(made, head, file, path, options);
+}
+
+/* Attaches to an open file, which belongs to the handle from now on. `path` "": a memfd. */
+static int attach_open(struct ring_segment **segment, int fd, const char *path,
+                       const struct ring_segment_options *options)
+{
+    const char *shown = path[0] ? path : "the descriptor";
+    struct stat file;
+    union ring_segment_head head;
+    int code = ring_segment_check_file(fd, shown, options->flags, !path[0], &file);
+    if (!code)
+        code = ring_segment_read_head(fd, shown, &head);
+    if (!code)
+        code = head.magic == RING_LAYOUT_SIGNPOST && path[0]
+                   ? ring_segment_check_signpost(&head.signpost, &file, shown)
+                   : ring_segment_check_layout(&head.segment, (uint64_t)file.st_size, file.st_mode & 07777, shown);
     if (code) {
-        free(made);
         close(fd);
+        return code;
+    }
+    struct ring_memory_object object = { .kind = RING_MEMORY_FILE, .fd = fd, .page = ring_memory_huge_of(fd) };
+    struct ring_segment *made;
+    code = ring_segment_handle(&made, &object, path, path[0] ? strrchr(path, '/') + 1 : "", options->flags);
+    if (code)
+        return code;
+    code = enter_and_map(made, &head, &file, options, shown);
+    if (code) {
+        ring_segment_discard(made);
         return code;
     }
     *segment = made;
     return 0;
+}
+
+/* The first place where there is a file of that name. -ENOENT: there is none. */
+static int attach_once(struct ring_segment **segment, const char *name, const struct ring_segment_options *options)
+{
+    char path[RING_SEGMENT_PATH];
+    for (unsigned index = 0;; index++) {
+        int code = ring_segment_path(name, options, index, path);
+        if (code == -ENOENT)
+            return ring_error(-ENOENT,
+                              "there is no segment %s: create it first, or give attach a time limit to wait for it",
+                              strrchr(path, '/'));
+        if (code)
+            return code;
+        int fd = ring_segment_open_file(path, (options->flags & RING_READ_ONLY) != 0);
+        if (fd >= 0)
+            return attach_open(segment, fd, path, options);
+        bool elsewhere = fd == -ENOENT || (fd == -EACCES && index > 0); /* a hugetlbfs that is not for this user */
+        if (!elsewhere)
+            return fd;
+    }
 }
 
 int ring_segment_attach(struct ring_segment **segment, const char *name, const struct ring_segment_options *given,
@@ -227,26 +219,70 @@ int ring_segment_attach(struct ring_segment **segment, const char *name, const s
     if (!segment)
         return ring_error(-EINVAL, "the place for the segment's handle is NULL");
     *segment = NULL;
-    char path[RING_SEGMENT_NAME_MAX + 16];
     struct ring_segment_options options;
-    int code = path_of(name, path);
-    if (!code)
-        code = check_options(given, &options);
+    int code = ring_segment_check_options(given, &options);
     if (code)
         return code;
     int64_t deadline = ring_clock_deadline(timeout_ns);
+    int64_t leaving = ring_clock_deadline(LEAVING_LIMIT_NS);
     unsigned attempt = 0;
     for (;;) {
-        code = attach_once(segment, path, &options);
+        code = attach_once(segment, name, &options);
+        if (code == -EAGAIN && ring_clock_doze(leaving, &attempt))
+            continue;
+        if (code == -EAGAIN) /* a remover that is stopped; it may be gone with the next attempt */
+            code = ring_error(-ENOENT, "the segment %s is being removed", name ? name : "of that key");
         if (code != -ENOENT || timeout_ns == RING_NO_WAIT)
             return code;
         if (!ring_clock_doze(deadline, &attempt))
-            return ring_error(-ETIMEDOUT, "there is still no segment %s after the time limit", path);
+            return ring_error(-ETIMEDOUT, "there is still no segment %s after the time limit",
+                              name ? name : "of that key");
     }
+}
+
+/* A sealed memfd under a description of our own: locks belong to descriptions, and the caller may share his. */
+static int open_own(int fd, bool read_only)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0)
+        return errno == EBADF ? ring_error(-EBADF, "descriptor %d is not open", fd)
+                              : ring_error(-EPERM,
+                                           "descriptor %d is no memfd, so it has no seals: whoever has it could "
+                                           "shrink it under us; attach by name instead",
+                                           fd);
+    const int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    if ((seals & needed) != needed)
+        return ring_error(-EPERM,
+                          "the memfd has the seals 0x%x and needs 0x%x: whoever has it could shrink it under us", seals,
+                          needed);
+    if (!read_only && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+        return ring_error(-EPERM, "the memfd is sealed against writing: attach with RING_READ_ONLY");
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (own < 0 && read_only)
+        own = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* handed over by another user: enough to look */
+    if (own >= 0)
+        return own;
+    return errno == EACCES
+               ? ring_error(-EACCES, "this user may not write to the memfd: its creator decides, by .mode or .group")
+               : ring_error(-errno, "cannot open the memfd again (%s): is /proc mounted?", strerror(errno));
+}
+
+int ring_segment_attach_fd(struct ring_segment **segment, int fd, const struct ring_segment_options *given)
+{
+    if (!segment)
+        return ring_error(-EINVAL, "the place for the segment's handle is NULL");
+    *segment = NULL;
+    struct ring_segment_options options;
+    int code = ring_segment_check_options(given, &options);
+    int own = code ? code : open_own(fd, (options.flags & RING_READ_ONLY) != 0);
+    return own < 0 ? own : attach_open(segment, own, "", &options);
 }
 
 int ring_segment_open(struct ring_segment **segment, const char *name, const struct ring_segment_options *options)
 {
+    unsigned dozed = 0;
     for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
         int code = ring_segment_attach(segment, name, options, RING_NO_WAIT);
         if (code != -ENOENT)
@@ -254,66 +290,13 @@ int ring_segment_open(struct ring_segment **segment, const char *name, const str
         code = ring_segment_create(segment, name, options);
         if (code != -EEXIST)
             return code;
+        if (attempt >= 3) /* a System V segment has its name before it can be attached */
+            (void)ring_clock_doze(RING_CLOCK_NEVER, &dozed);
     }
     return ring_error(-EAGAIN, "the segment %s is being made and removed all the time by others", name);
 }
 
-static unsigned count_rings(const struct ring_segment *segment, uint64_t *used)
-{
-    const struct ring_layout_segment *first = &segment->constants;
-    const struct ring_layout_entry *entries =
-        (const struct ring_layout_entry *)(const void *)(segment->memory.address + first->directory_offset);
-    unsigned count = 0;
-    *used = first->arena_offset;
-    for (unsigned i = 0; i < first->directory_entries; i++) {
-        /* R0: acquire, pairs with R1. A picture: an entry may be freed and made again meanwhile. */
-        if ((ring_atomic_load(&entries[i].word, memory_order_acquire) & RING_ENTRY_STATE) != RING_ENTRY_READY)
-            continue;
-        count++;
-        *used += ring_atomic_load(&entries[i].bytes, memory_order_acquire); /* R4 */
-    }
-    if (*used > first->bytes)
-        *used = first->bytes; /* only damage leads here */
-    return count;
-}
-
-int ring_segment_info(const struct ring_segment *segment, struct ring_segment_info *info)
-{
-    int code = ring_segment_usable(segment);
-    if (code)
-        return code;
-    if (!info || info->struct_size != sizeof *info)
-        return ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_segment_info) first");
-    struct ring_memory_facts facts;
-    struct stat file;
-    code = ring_memory_ask(&segment->memory, &facts);
-    if (code)
-        return code;
-    if (fstat(segment->witness.fd, &file) != 0)
-        return ring_error(-EBADF, "the segment's descriptor was closed by the program (%s)", strerror(errno));
-    const struct ring_layout_segment *first = &segment->constants;
-    *info = (struct ring_segment_info){ .struct_size = sizeof *info,
-                                        .bytes = first->bytes,
-                                        .page_bytes = facts.page_bytes,
-                                        .huge_bytes = facts.huge_bytes,
-                                        .locked_bytes = facts.locked_bytes,
-                                        .resident_bytes = facts.resident_bytes,
-                                        .numa_node = facts.node,
-                                        .huge_error = segment->memory.huge_error,
-                                        .lock_error = segment->memory.lock_error,
-                                        .numa_error = segment->memory.numa_error,
-                                        .flags = segment->flags,
-                                        .mode = file.st_mode & 07777,
-                                        .owner = file.st_uid,
-                                        .max_rings = first->directory_entries,
-                                        .version = first->version,
-                                        .creator_pid = first->creator_pid,
-                                        .created_ns = first->created_ns };
-    info->rings = count_rings(segment, &info->used_bytes);
-    memcpy(info->name, segment->name, sizeof segment->name);
-    memcpy(info->creator_command, first->creator_command, sizeof info->creator_command - 1);
-    return 0;
-}
+/* ---- Holding and closing ---- */
 
 int ring_segment_usable(const struct ring_segment *segment)
 {
@@ -335,8 +318,12 @@ void ring_segment_drop(struct ring_segment *segment)
     /* S1: acq_rel, pairs with itself: all that others did with the mapping comes before it goes. */
     if (atomic_fetch_sub_explicit(&segment->users, 1, memory_order_acq_rel) != 1)
         return;
-    if (segment->pid == getpid()) /* in a child after fork these addresses may mean something else */
+    if (segment->pid == getpid()) { /* in a child after fork these addresses may mean something else */
         ring_memory_unmap(&segment->memory);
+        ring_claim_drop(segment->attached);
+        if (segment->attached && segment->witness.path[0] && segment->constants.removal != RING_REMOVE_BY_HAND)
+            (void)ring_segment_reclaim(&segment->witness); /* if we were the last. If not, or if we die: the next one */
+    }
     close(segment->witness.fd);
     free(segment);
 }
@@ -345,28 +332,10 @@ int ring_segment_close(struct ring_segment **segment)
 {
     if (!segment || !*segment)
         return ring_error(-EBADF, "the segment's handle is NULL: closed already, or never opened");
-    ring_segment_drop(*segment);
+    struct ring_segment *closed = *segment;
+    if (closed->creator && closed->constants.removal == RING_REMOVE_WITH_CREATOR && closed->pid == getpid())
+        (void)ring_segment_remove(&closed->witness); /* refused: it goes when nobody living holds it any more */
+    ring_segment_drop(closed);
     *segment = NULL;
-    return 0;
-}
-
-int ring_segment_unlink(const char *name)
-{
-    char path[RING_SEGMENT_NAME_MAX + 16];
-    int code = path_of(name, path);
-    if (code)
-        return code;
-    int fd = ring_segment_open_file(path, false);
-    if (fd < 0)
-        return fd;
-    uint64_t magic = 0;
-    struct stat file;
-    bool ours = fstat(fd, &file) == 0 && S_ISREG(file.st_mode) &&
-                pread(fd, &magic, sizeof magic, 0) == (ssize_t)sizeof magic && magic == RING_LAYOUT_MAGIC;
-    close(fd);
-    if (!ours)
-        return ring_error(-EPROTO, "%s is not a segment of shmring, so it is left alone", path);
-    if (unlink(path) != 0)
-        return ring_error(-errno, "cannot remove %s (%s)", path, strerror(errno));
     return 0;
 }
