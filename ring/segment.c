@@ -282,7 +282,6 @@ int ring_segment_attach_fd(struct ring_segment **segment, int fd, const struct r
 
 int ring_segment_open(struct ring_segment **segment, const char *name, const struct ring_segment_options *options)
 {
-    unsigned dozed = 0;
     for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
         int code = ring_segment_attach(segment, name, options, RING_NO_WAIT);
         if (code != -ENOENT)
@@ -290,8 +289,6 @@ int ring_segment_open(struct ring_segment **segment, const char *name, const str
         code = ring_segment_create(segment, name, options);
         if (code != -EEXIST)
             return code;
-        if (attempt >= 3) /* a System V segment has its name before it can be attached */
-            (void)ring_clock_doze(RING_CLOCK_NEVER, &dozed);
     }
     return ring_error(-EAGAIN, "the segment %s is being made and removed all the time by others", name);
 }

@@ -24,7 +24,7 @@
 
 #define NAME_LIMIT_NS INT64_C(5000000000)
 
-enum { KEY_PROJECT = 'R', MAKE_WAY_ATTEMPTS = 200 };
+enum { KEY_PROJECT = 'R', GONE_ATTEMPTS = 10 };
 
 /* ---- Where ---- */
 
@@ -129,18 +129,18 @@ struct ring_witness ring_segment_witness(int fd, const char *path, bool read_onl
 
 /* ---- How names go ---- */
 
-/* Removes the name if it is still the witness's. The caller holds RING_LOCK_NAME. */
+/* Removes the name. -ENOENT: it is the witness's no more. The caller holds RING_LOCK_NAME. */
 static int remove_locked(const struct ring_witness *witness)
 {
     struct stat file;
     union ring_segment_head head;
     if (lstat(witness->path, &file) != 0)
-        return errno == ENOENT ? 0 : ring_error(-errno, "cannot look at %s (%s)", witness->path, strerror(errno));
+        return ring_error(-errno, "cannot look at %s (%s)", witness->path, strerror(errno));
     if ((uint64_t)file.st_dev != witness->device || (uint64_t)file.st_ino != witness->inode)
-        return 0; /* somebody took the name away, and somebody else has it */
+        return ring_error(-ENOENT, "%s is another segment by now", witness->path);
     if (pread(witness->fd, &head, sizeof head, 0) == (ssize_t)sizeof head && head.magic == RING_LAYOUT_SIGNPOST)
         ring_system_v_remove(&head.signpost, &file); /* first: a signpost without memory is known for what it is */
-    if (unlink(witness->path) != 0 && errno != ENOENT)
+    if (unlink(witness->path) != 0)
         return ring_error(-errno, "cannot remove %s (%s)", witness->path, strerror(errno));
     return 0;
 }
@@ -172,7 +172,7 @@ int ring_segment_reclaim(struct ring_witness *witness)
         return code;
     code = ring_segment_remove(witness);
     ring_claim_drop(alone);
-    return code;
+    return code == -ENOENT ? 0 : code;
 }
 
 /* ---- What has a name ---- */
@@ -220,9 +220,10 @@ static int make_way_once(int fd, const char *path, unsigned flags)
     struct ring_witness witness = ring_segment_witness(fd, path, false);
     bool foreign = file.st_uid != geteuid() && !(flags & RING_ANY_OWNER);
     enum ring_claim_hold hold = ring_claim_look(&witness, RING_LOCK_ATTACHED);
-    if (hold == RING_CLAIM_ALONE)
-        return -EAGAIN; /* somebody removes it just now */
     bool held = hold == RING_CLAIM_SHARED;
+    bool making = head.magic == RING_LAYOUT_SIGNPOST && head.signpost.state != RING_SIGNPOST_READY;
+    if (hold == RING_CLAIM_ALONE || (held && making))
+        return -EAGAIN; /* somebody removes it just now, or is about to finish it */
     if (held || foreign || !(flags & RING_RECLAIM || is_left_over(&head)))
         return tell_story(path, &head, held, foreign);
     int code = ring_segment_reclaim(&witness);
@@ -234,23 +235,23 @@ int ring_segment_make_way(const char *path, unsigned flags)
     int64_t deadline = ring_clock_deadline(NAME_LIMIT_NS);
     unsigned dozed = 0;
     struct stat there;
-    for (int attempt = 0; attempt < MAKE_WAY_ATTEMPTS; attempt++) {
+    for (int gone = 0; gone < GONE_ATTEMPTS;) {
         if (lstat(path, &there) != 0)
             return 0; /* a cheap yes; the final word is with linkat */
         int fd = ring_segment_open_file(path, false);
-        if (fd == -ENOENT)
-            return 0;
+        if (fd == -EMFILE || fd == -ENFILE)
+            return fd;
+        if (fd < 0 && fd != -ENOENT)
+            return ring_error(-EEXIST, "%s exists already, and this user cannot write to it: take another name", path);
+        gone += fd < 0;
         if (fd < 0)
-            return fd == -EMFILE || fd == -ENFILE
-                       ? fd
-                       : ring_error(-EEXIST, "%s exists already, and this user cannot write to it: take another name",
-                                    path);
+            continue;
         int code = make_way_once(fd, path, flags);
         close(fd);
         if (code != -EAGAIN)
             return code;
         if (!ring_clock_doze(deadline, &dozed))
-            break;
+            return ring_error(-EEXIST, "%s exists already, and has been made or removed by others for over 5 s", path);
     }
     return ring_error(-EEXIST, "%s exists already, and others make and remove it all the time", path);
 }

@@ -90,7 +90,7 @@ RING_PRIVATE int ring_segment_key(const struct ring_segment_options *options, in
  * somebody else is at it just now. */
 RING_PRIVATE int ring_segment_reclaim(struct ring_witness *witness);
 
-/* Takes the name away, whoever holds the segment. */
+/* Takes the name away, whoever holds the segment. -ENOENT: it has no such name any more. */
 RING_PRIVATE int ring_segment_remove(struct ring_witness *witness);
 
 /* Makes room for a new segment: 0 if the name is free (now), else -EEXIST with the story of what has it. */
