@@ -130,6 +130,13 @@ bool ring_claim_is_held(struct ring_witness *witness, int64_t byte)
     return ring_claim_first_held(witness, byte, 1) >= 0;
 }
 
+enum ring_claim_hold ring_claim_look(struct ring_witness *witness, int64_t byte)
+{
+    if (ring_claim_first_held(witness, byte, 1) < 0)
+        return RING_CLAIM_FREE;
+    return is_free(byte, true) ? RING_CLAIM_SHARED : RING_CLAIM_ALONE;
+}
+
 int64_t ring_clock_monotonic(void)
 {
     return now_ns += STEP_NS;
