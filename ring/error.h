@@ -39,8 +39,8 @@ RING_BEGIN_C
  * Never NULL; "" when none failed yet. Valid until the thread's next cold call. Async-signal-safety: none. */
 RING_PUBLIC const char *ring_error_detail(void);
 
-/* For the library itself: keeps the sentence and returns `code`, a negative errno. */
-RING_PRIVATE int ring_error(int code, const char *format, ...) RING_PRINTF(2, 3);
+/* For the library itself (libshmring-registry too): keeps the sentence and returns `code`, a negative errno. */
+RING_PUBLIC int ring_error(int code, const char *format, ...) RING_PRINTF(2, 3);
 
 RING_END_C
 

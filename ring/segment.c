@@ -295,6 +295,19 @@ int ring_segment_open(struct ring_segment **segment, const char *name, const str
 
 /* ---- Holding and closing ---- */
 
+int ring_segment_is_current(const struct ring_segment *segment)
+{
+    int code = ring_segment_usable(segment);
+    if (code)
+        return code;
+    struct stat file;
+    if (segment->witness.path[0] == '\0')
+        return 1;
+    if (stat(segment->witness.path, &file) != 0)
+        return ring_error(-errno, "nothing bears the name of %s now (%s)", segment->name, strerror(errno));
+    return (uint64_t)file.st_dev == segment->witness.device && (uint64_t)file.st_ino == segment->witness.inode;
+}
+
 int ring_segment_usable(const struct ring_segment *segment)
 {
     if (!segment)

@@ -172,6 +172,10 @@ RING_PUBLIC int ring_segment_open(struct ring_segment **segment, const char *nam
 /* What was granted. -EINVAL: struct_size is 0 or unknown. */
 RING_PUBLIC int ring_segment_info(const struct ring_segment *segment, struct ring_segment_info *info);
 
+/* Does the segment's name still lead to it? 1: yes, or it never had one; 0: to another one: somebody made it anew;
+ * -ENOENT: to nothing. Else -errno. */
+RING_PUBLIC int ring_segment_is_current(const struct ring_segment *segment);
+
 /* Gives the handle back and sets *segment to NULL; the memory is unmapped when the last endpoint opened through it is
  * closed too. The object keeps its name. *segment NULL (closed already): -EBADF, nothing happens. */
 RING_PUBLIC int ring_segment_close(struct ring_segment **segment);

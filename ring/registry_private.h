@@ -1,0 +1,122 @@
+/* registry_private.h - level 7, private: what the files of the registry share. */
+#ifndef RING_REGISTRY_PRIVATE_H
+#define RING_REGISTRY_PRIVATE_H
+
+#include <stdbool.h>
+
+#include <urcu/static/urcu-bp.h> /* the two functions used here are meant for any licence: see their comments */
+#include <urcu/urcu-bp.h>
+
+#include <urcu/rculfhash.h>
+
+#include <ring/registry.h>
+
+/* ---- Kinds of ends ---- */
+
+struct ring_registry_kind {
+    const char *what;
+    size_t bytes;                                                /* of the end; 0: the segment itself */
+    bool once;                                                   /* the ring has that role once */
+    int (*look)(struct ring_segment *segment, const char *ring); /* is there such a ring? NULL: `once` */
+    int (*open)(void *end, struct ring_segment *segment, const char *ring, int64_t timeout_ns);
+    int (*close)(void *end);
+    int (*send)(void *end, const void *message, size_t length, int64_t timeout_ns);
+    ssize_t (*recv)(void *end, void *buffer, size_t size, int64_t timeout_ns);
+};
+
+RING_PRIVATE const struct ring_registry_kind *ring_registry_kind(enum ring_registry_end end);
+
+/* ---- What is registered ---- */
+
+/* Stands before an end in memory. */
+struct RING_ALIGNED(RING_LINE_PAIR) ring_registry_holder {
+    RING_ATOMIC(uint32_t) claimed; /* of a role that exists once: 1: a section has it */
+    bool once;
+};
+
+/* A segment, mapped once for all that is attached from it. Protected by the cold lock. */
+struct ring_registry_segment {
+    struct ring_registry_segment *next;
+    struct ring_segment *segment;
+    unsigned users;
+    unsigned flags;
+    char name[RING_SEGMENT_NAME_MAX + 2];
+};
+
+/* What a name stands for at a time. All but the ends is constant once it can be found. */
+struct ring_registry_entry {
+    const struct ring_registry_kind *kind;
+    struct ring_registry_segment *shared;
+    struct ring_segment *segment;
+    RING_ATOMIC(struct ring_registry_holder *) ends[RING_REGISTRY_THREADS + 1]; /* by thread; [0]: of a role once */
+    enum ring_registry_end end;
+    char ring[RING_LAYOUT_NAME];
+    struct ring_registry_entry *next; /* of those that a fork left */
+    struct rcu_head rcu;
+};
+
+/* A name. Lives while it is attached or open (`users`, under the cold lock), and a grace period longer. */
+struct ring_registry_name {
+    RING_ATOMIC(struct ring_registry_entry *) entry; /* NULL: not attached. Stored under the cold lock */
+    struct cds_lfht_node node;
+    uint64_t hash;
+    unsigned users;
+    bool coming; /* somebody is attaching it, outside of the lock */
+    char text[RING_REGISTRY_NAME_MAX + 1];
+    struct rcu_head rcu;
+};
+
+struct ring_registry {
+    RING_ATOMIC(struct cds_lfht *) table; /* of struct ring_registry_name, by text; made once */
+    struct ring_registry_segment *segments;
+    struct ring_registry_entry *inherited; /* of the parent: closed by the child's next cold call */
+    uint64_t names, attached, waiting, replaced, buckets;
+    bool taken[RING_REGISTRY_THREADS + 1]; /* thread numbers */
+};
+
+extern RING_PRIVATE struct ring_registry ring_registry_all;
+
+/* The cold lock; makes the table when it is the first. false: no memory, not locked. */
+RING_PRIVATE bool ring_registry_lock(void);
+RING_PRIVATE void ring_registry_unlock(void);
+
+RING_PRIVATE int ring_registry_check_name(const char *text);
+
+/* What a name stands for now; NULL: nothing. In a section, or under the lock. */
+RING_INLINE struct ring_registry_entry *ring_registry_entry_of(struct ring_registry_name *name)
+{
+    return ring_atomic_load(&name->entry, memory_order_acquire); /* Y0 */
+}
+
+/* Finds a name by its text; the caller is in a section. NULL: none. */
+RING_PRIVATE struct ring_registry_name *ring_registry_find(const char *text);
+
+/* The same, made when there is none; one more user of it. Under the lock. */
+RING_PRIVATE struct ring_registry_name *ring_registry_take_name(const char *text);
+RING_PRIVATE void ring_registry_drop_name(struct ring_registry_name *name);
+
+/* An end of that entry, open. NULL: *code tells why not. */
+RING_PRIVATE struct ring_registry_holder *ring_registry_open_end(const struct ring_registry_kind *kind,
+                                                                 struct ring_segment *segment, const char *ring,
+                                                                 int64_t timeout_ns, int *code);
+
+/* Waits until there is a ring for such an end. */
+RING_PRIVATE int ring_registry_await_ring(const struct ring_registry_kind *kind, struct ring_segment *segment,
+                                          const char *ring, int64_t timeout_ns);
+RING_PRIVATE void ring_registry_close_end(const struct ring_registry_kind *kind, struct ring_registry_holder *holder);
+
+/* Takes the end out of its place and closes it; one of several that try does. */
+RING_PRIVATE void ring_registry_empty(struct ring_registry_entry *entry, unsigned place);
+
+/* ---- ThreadSanitizer does not see what liburcu orders, so it is told. ---- */
+#if RING_THREAD_SANITIZER
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define RING_REGISTRY_RELEASE(address) __tsan_release((void *)(uintptr_t)(address))
+#define RING_REGISTRY_ACQUIRE(address) __tsan_acquire((void *)(uintptr_t)(address))
+#else
+#define RING_REGISTRY_RELEASE(address) ((void)0)
+#define RING_REGISTRY_ACQUIRE(address) ((void)0)
+#endif
+
+#endif
