@@ -113,6 +113,7 @@ struct ring_registry_name *ring_registry_take_name(const char *text)
 
 static void free_name(struct rcu_head *rcu)
 {
+    RING_REGISTRY_ACQUIRE(&ring_registry_all);
     free(caa_container_of(rcu, struct ring_registry_name, rcu));
 }
 
@@ -124,6 +125,7 @@ void ring_registry_drop_name(struct ring_registry_name *name)
     _urcu_bp_read_lock();
     cds_lfht_del(ring_registry_all.table, &name->node);
     _urcu_bp_read_unlock();
+    RING_REGISTRY_RELEASE(&ring_registry_all);
     urcu_bp_call_rcu(&name->rcu, free_name);
 }
 
@@ -134,11 +136,12 @@ static void thread_ended(void *place)
 {
     unsigned number = (unsigned)(uintptr_t)place;
     struct cds_lfht_iter at;
-    struct ring_registry_name *name;
+    struct cds_lfht_node *node;
     pthread_mutex_lock(&cold);
     _urcu_bp_read_lock(); /* an entry that others detach meanwhile is there until we are done */
-    cds_lfht_for_each_entry(ring_registry_all.table, &at, name, node)
+    cds_lfht_for_each(ring_registry_all.table, &at, node)
     {
+        struct ring_registry_name *name = caa_container_of(node, struct ring_registry_name, node);
         struct ring_registry_entry *entry = ring_registry_entry_of(name);
         if (entry)
             ring_registry_empty(entry, number);
@@ -188,11 +191,12 @@ static void after_fork_child(void)
 {
     struct ring_registry *all = &ring_registry_all;
     struct cds_lfht_iter at;
-    struct ring_registry_name *name;
+    struct cds_lfht_node *node;
     urcu_bp_after_fork_child();
     _urcu_bp_read_lock();
-    cds_lfht_for_each_entry(all->table, &at, name, node)
+    cds_lfht_for_each(all->table, &at, node)
     {
+        struct ring_registry_name *name = caa_container_of(node, struct ring_registry_name, node);
         struct ring_registry_entry *entry = ring_registry_entry_of(name);
         name->coming = false;
         if (entry) {

@@ -98,11 +98,13 @@ static void close_later(struct rcu_head *rcu)
     ring_registry_lock();
     ring_registry_all.waiting--;
     ring_registry_unlock();
+    RING_REGISTRY_RELEASE(&ring_registry_all.waiting);
 }
 
 static void retire(struct ring_registry_entry *entry)
 {
     ring_registry_all.waiting++;
+    RING_REGISTRY_RELEASE(&ring_registry_all);
     urcu_bp_call_rcu(&entry->rcu, close_later);
 }
 
@@ -243,13 +245,14 @@ int ring_registry_detach(const char *text)
 int ring_registry_detach_all(void)
 {
     struct cds_lfht_iter at;
-    struct ring_registry_name *name;
+    struct cds_lfht_node *node;
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
     _urcu_bp_read_lock();
-    cds_lfht_for_each_entry(ring_registry_all.table, &at, name, node)
+    cds_lfht_for_each(ring_registry_all.table, &at, node)
     {
+        struct ring_registry_name *name = caa_container_of(node, struct ring_registry_name, node);
         if (ring_registry_entry_of(name))
             detach_locked(name);
     }
@@ -309,7 +312,8 @@ int ring_registry_refresh(const char *text)
 int ring_registry_refresh_all(void)
 {
     struct cds_lfht_iter at;
-    struct ring_registry_name *name, **held = NULL;
+    struct cds_lfht_node *node;
+    struct ring_registry_name **held = NULL;
     size_t count = 0;
     int replaced = 0, worst = 0;
     close_inherited();
@@ -317,8 +321,9 @@ int ring_registry_refresh_all(void)
         return -ENOMEM;
     held = calloc(ring_registry_all.names + 1, sizeof *held);
     _urcu_bp_read_lock();
-    cds_lfht_for_each_entry(ring_registry_all.table, &at, name, node)
+    cds_lfht_for_each(ring_registry_all.table, &at, node)
     {
+        struct ring_registry_name *name = caa_container_of(node, struct ring_registry_name, node);
         if (held && ring_registry_entry_of(name) && count < ring_registry_all.names) {
             name->users++;
             held[count++] = name;
@@ -340,6 +345,7 @@ void ring_registry_settle(void)
 {
     close_inherited();
     urcu_bp_barrier();
+    RING_REGISTRY_ACQUIRE(&ring_registry_all.waiting);
 }
 
 /* ---- Names, and looking at it ---- */

@@ -8,6 +8,23 @@
 
 #include <pthread.h>
 
+#if RING_THREAD_SANITIZER
+/* liburcu is not built for ThreadSanitizer: what it does with memory of its own looks unordered. What it orders for us
+ * is told in ring/registry_private.h. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:liburcu-bp.so\ncalled_from_lib:liburcu-cds.so\nrace:_urcu_bp_read_\n";
+}
+
+/* The child of a fork has liburcu's thread again, which ThreadSanitizer would refuse. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
 /* A ring of the test's segment under that name. */
 static inline void test_register(const char *name, enum ring_registry_end end, const char *ring)
 {
