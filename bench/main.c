@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "blocks.h"
 #include "contestants.h"
 #include "options.h"
 
@@ -60,6 +62,8 @@ int main(int argc, char **argv)
         return 1;
 #endif
     }
+    if (argc > 1 && strcmp(argv[1], "blocks") == 0)
+        return blocks_main(argc - 1, argv + 1);
     options_read(argc, argv, &options, &list);
     if (list) {
         contestants_print(stdout);

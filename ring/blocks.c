@@ -25,9 +25,12 @@
 
 #include <errno.h>
 
+#include <ring/clock.h>
 #include <ring/error.h>
 
 enum { ATTEMPTS = 64 }; /* of a compare-and-swap that only a hostile peer makes fail so often */
+
+#define LOOK_EACH_NS INT64_C(50000)
 
 /* ---- Allocating and freeing ---- */
 
@@ -38,6 +41,16 @@ static unsigned row_for(const struct ring_blocks_view *view, size_t bytes)
     while (row < view->class_count && bytes > view->rows[row].block_bytes)
         row++;
     return row;
+}
+
+/* At once when nothing is free, then now and then: it asks the kernel, and others wait for a block in a loop. */
+static bool is_time_to_mend(struct ring_blocks *blocks)
+{
+    int64_t now = ring_clock_monotonic();
+    if (blocks->looked_ns && now - blocks->looked_ns < LOOK_EACH_NS)
+        return false;
+    blocks->looked_ns = now;
+    return true;
 }
 
 int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_t *handle, void **address)
@@ -52,12 +65,13 @@ int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_
     const struct ring_blocks_row *row = &view->rows[at];
     unsigned want = cache->limit / 2 + 1;
     cache->count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
-    if (cache->count == 0) {
+    if (cache->count == 0 && is_time_to_mend(blocks)) {
         ring_blocks_mend(view, NULL);
         cache->count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
     }
     if (cache->count == 0)
         return -ENOSPC;
+    blocks->looked_ns = 0;
     uint64_t taken = cache->handles[--cache->count];
     uint64_t number = (taken & RING_BLOCK_NUMBER) - 1;
     ring_atomic_store(&view->words[number], ring_block_owned_word(taken, blocks->me), memory_order_relaxed); /* K1 */

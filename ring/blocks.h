@@ -125,6 +125,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_blocks {
     struct ring_blocks_cache caches[RING_BLOCK_CLASSES];
     unsigned seat;
     struct ring_claim *claim;
+    int64_t looked_ns; /* when it was last looked for what the dead had; 0: something was free since */
 };
 
 /* Takes a seat; waits up to timeout_ns for a pool of that name to appear. -ENOENT, -ETIMEDOUT: no such pool. -EUSERS:

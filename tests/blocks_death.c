@@ -126,6 +126,7 @@ Test(blocks_death, a_stopped_participant_is_not_robbed)
     REQUIRE_OK(ring_segment_recover(segment, NULL));
     REQUIRE_SAME(test_pool_info(segment).classes[0].owned, COUNT);
     test_kill(child);
+    test_nap(1000000); /* the dead are looked for now and then */
     REQUIRE_SAME(ring_block_allocate(&survivor, 64, &handle, &address), 0);
     close_survivor();
 }
