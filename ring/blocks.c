@@ -34,15 +34,6 @@ enum { ATTEMPTS = 64 }; /* of a compare-and-swap that only a hostile peer makes 
 
 /* ---- Allocating and freeing ---- */
 
-/* The class for so many bytes, or class_count. */
-static unsigned row_for(const struct ring_blocks_view *view, size_t bytes)
-{
-    unsigned row = 0;
-    while (row < view->class_count && bytes > view->rows[row].block_bytes)
-        row++;
-    return row;
-}
-
 /* At once when nothing is free, then now and then: it asks the kernel, and others wait for a block in a loop. */
 static bool is_time_to_mend(struct ring_blocks *blocks)
 {
@@ -56,51 +47,52 @@ static bool is_time_to_mend(struct ring_blocks *blocks)
 int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_t *handle, void **address)
 {
     const struct ring_blocks_view *view = &blocks->view;
+    struct ring_blocks_cache *cache = blocks->caches;
     if (!handle || !address)
         return ring_error(-EINVAL, "the place for the handle or the address is NULL");
-    unsigned at = row_for(view, bytes);
-    if (at == view->class_count)
+    while (bytes > cache->block_bytes)
+        cache++;
+    unsigned at = (unsigned)(cache - blocks->caches);
+    if (at >= view->class_count)
         return -EMSGSIZE;
-    struct ring_blocks_cache *cache = &blocks->caches[at];
     const struct ring_blocks_row *row = &view->rows[at];
     unsigned want = cache->limit / 2 + 1;
-    cache->count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
-    if (cache->count == 0 && is_time_to_mend(blocks)) {
+    unsigned count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
+    if (count == 0 && is_time_to_mend(blocks)) {
         ring_blocks_mend(view, NULL);
-        cache->count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
+        count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
     }
-    if (cache->count == 0)
+    if (count == 0)
         return -ENOSPC;
     blocks->looked_ns = 0;
-    uint64_t taken = cache->handles[--cache->count];
+    uint64_t taken = cache->handles[--count];
     uint64_t number = (taken & RING_BLOCK_NUMBER) - 1;
+    cache->top = cache->handles + count;
     ring_atomic_store(&view->words[number], ring_block_owned_word(taken, blocks->me), memory_order_relaxed); /* K1 */
     __atomic_thread_fence(__ATOMIC_RELEASE);                                                                 /* K9 */
     *handle = taken;
-    *address = ring_block_at(row, number);
+    *address = ring_block_at(cache, number);
     return 0;
 }
 
-void ring_block_spill(struct ring_blocks *blocks, unsigned row)
+void ring_block_spill(struct ring_blocks *blocks, struct ring_blocks_cache *cache)
 {
-    struct ring_blocks_cache *cache = &blocks->caches[row];
     unsigned keep = cache->limit / 2;
-    unsigned spilled = cache->count - keep;
+    unsigned spilled = (unsigned)(cache->top - cache->handles) - keep;
     uint64_t handles[RING_BLOCK_CACHE_MOST + 1]; /* the oldest: the newest are still in this processor's cache */
     memcpy(handles, cache->handles, spilled * sizeof handles[0]);
     memmove(cache->handles, cache->handles + spilled, keep * sizeof handles[0]);
-    cache->count = keep;
-    ring_blocks_give(&blocks->view, &blocks->view.rows[row], handles, spilled);
+    cache->top = cache->handles + keep;
+    ring_blocks_give(&blocks->view, &blocks->view.rows[cache - blocks->caches], handles, spilled);
 }
 
 /* The block is CACHED by us, by a compare-and-swap: into the array with it. */
 static void keep(struct ring_blocks *blocks, uint64_t handle)
 {
-    unsigned row = ring_block_row_of(&blocks->view, (handle & RING_BLOCK_NUMBER) - 1);
-    struct ring_blocks_cache *cache = &blocks->caches[row];
-    cache->handles[cache->count++] = handle;
-    if (cache->count > cache->limit)
-        ring_block_spill(blocks, row);
+    struct ring_blocks_cache *cache = ring_block_cache_of(blocks, (handle & RING_BLOCK_NUMBER) - 1);
+    *cache->top++ = handle;
+    if (cache->top > cache->full)
+        ring_block_spill(blocks, cache);
 }
 
 /* ---- What is wrong with a handle ---- */
@@ -192,14 +184,16 @@ bool ring_blocks_free_stranded(struct ring_blocks *blocks, uint64_t number, uint
     return true;
 }
 
-static void tell(const struct ring_blocks_view *view, uint64_t handle, void **address, size_t *bytes)
+static void tell(const struct ring_blocks *blocks, uint64_t handle, void **address, size_t *bytes)
 {
     uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
-    const struct ring_blocks_row *row = &view->rows[ring_block_row_of(view, number)];
+    const struct ring_blocks_cache *cache = blocks->caches;
+    while (number >= cache->end)
+        cache++;
     if (address)
-        *address = ring_block_at(row, number);
+        *address = ring_block_at(cache, number);
     if (bytes)
-        *bytes = row->block_bytes;
+        *bytes = cache->block_bytes;
 }
 
 int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **address, size_t *bytes)
@@ -210,7 +204,7 @@ int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **addres
     uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
     code = number < blocks->view.total ? take_over(blocks, handle, false) : explain_number(blocks, handle);
     if (code == 0 || code == -EALREADY)
-        tell(&blocks->view, handle, address, bytes);
+        tell(blocks, handle, address, bytes);
     ring_guard_leave(&blocks->guarded);
     return code;
 }
@@ -247,7 +241,7 @@ int ring_block_address(struct ring_blocks *blocks, uint64_t handle, void **addre
         uint64_t owned = ring_block_owned_word(handle, blocks->me);
         bool passed = (word & RING_BLOCK_STATE) == RING_BLOCK_PASSED && ring_block_same_generation(word, handle);
         if (passed || (word & ~RING_BLOCK_HOPS) == owned)
-            tell(&blocks->view, handle, address, bytes);
+            tell(blocks, handle, address, bytes);
         else
             code = explain_word(blocks, handle, word);
     } else {
@@ -273,7 +267,7 @@ int ring_block_look(const struct ring_blocks *blocks, uint64_t handle, const voi
         return explain_number(blocks, handle);
     int code = check_lent(blocks, handle, ring_atomic_load(&blocks->view.words[number], memory_order_acquire)); /* K0 */
     void *at = NULL;
-    tell(&blocks->view, handle, &at, bytes);
+    tell(blocks, handle, &at, bytes);
     if (address)
         *address = code ? NULL : at;
     return code;

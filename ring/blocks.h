@@ -110,9 +110,15 @@ struct ring_blocks_view {
     struct ring_segment *segment;
 };
 
-/* Free blocks that this participant keeps; the words say so, too. Private. */
-struct ring_blocks_cache {
-    unsigned count;
+/* A class, with the free blocks that this participant keeps of it; the words say so, too. Private. What the hot path
+ * needs lies in one line. */
+struct RING_ALIGNED(RING_CACHE_LINE) ring_blocks_cache {
+    size_t block_bytes;    /* behind the last class: more than any */
+    uint64_t *top;         /* behind the last handle */
+    uint64_t *full;        /* where `top` must not be beyond */
+    unsigned char *origin; /* where block 0 would be, if it were of this class: wraps */
+    size_t stride;
+    uint64_t end; /* number behind its last block */
     unsigned limit;
     uint64_t handles[RING_BLOCK_CACHE_MOST + 1];
 };
@@ -121,8 +127,10 @@ struct ring_blocks_cache {
 struct RING_ALIGNED(RING_LINE_PAIR) ring_blocks {
     struct ring_guarded guarded;
     uint64_t me; /* seat, where words have it */
+    RING_ATOMIC(uint64_t) * words;
+    uint64_t total;
+    struct ring_blocks_cache caches[RING_BLOCK_CLASSES + 1];
     struct ring_blocks_view view;
-    struct ring_blocks_cache caches[RING_BLOCK_CLASSES];
     unsigned seat;
     struct ring_claim *claim;
     int64_t looked_ns; /* when it was last looked for what the dead had; 0: something was free since */
@@ -142,7 +150,7 @@ RING_PUBLIC int ring_blocks_close(struct ring_blocks *blocks);
 
 RING_PUBLIC int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_t *handle, void **address);
 RING_PUBLIC int ring_block_free_slowly(struct ring_blocks *blocks, uint64_t handle, uint64_t word);
-RING_PUBLIC void ring_block_spill(struct ring_blocks *blocks, unsigned row);
+RING_PUBLIC void ring_block_spill(struct ring_blocks *blocks, struct ring_blocks_cache *cache);
 RING_PUBLIC int ring_block_explain(const struct ring_blocks *blocks, uint64_t handle);
 
 /* ---- Blocks. ---- */
@@ -153,17 +161,17 @@ RING_INLINE uint64_t ring_block_owned_word(uint64_t handle, uint64_t me)
     return (handle & ~RING_BLOCK_NUMBER) | me | RING_BLOCK_OWNED;
 }
 
-RING_INLINE unsigned ring_block_row_of(const struct ring_blocks_view *view, uint64_t number)
+RING_INLINE struct ring_blocks_cache *ring_block_cache_of(struct ring_blocks *blocks, uint64_t number)
 {
-    unsigned row = 0;
-    while (number >= view->rows[row].end) /* number < total, the end of the last row */
-        row++;
-    return row;
+    struct ring_blocks_cache *cache = blocks->caches;
+    while (RING_UNLIKELY(number >= cache->end)) /* number < total, the end of the last class */
+        cache++;
+    return cache;
 }
 
-RING_INLINE void *ring_block_at(const struct ring_blocks_row *row, uint64_t number)
+RING_INLINE void *ring_block_at(const struct ring_blocks_cache *cache, uint64_t number)
 {
-    return row->data + (number - row->first) * row->stride;
+    return (void *)((uintptr_t)cache->origin + number * cache->stride);
 }
 
 /* A block of at least `bytes` bytes, of the smallest class that has such; contents are what they were. Constant time.
@@ -174,20 +182,20 @@ RING_INLINE int ring_block_allocate(struct ring_blocks *blocks, size_t bytes, ui
     int code = ring_guard_enter(&blocks->guarded);
     if (RING_UNLIKELY(code))
         return code;
-    unsigned at = 0;
-    while (at < blocks->view.class_count && bytes > blocks->view.rows[at].block_bytes)
-        at++;
-    if (RING_LIKELY(at < blocks->view.class_count) && RING_LIKELY(blocks->caches[at].count != 0) &&
-        RING_LIKELY(handle && address)) {
-        struct ring_blocks_cache *cache = &blocks->caches[at];
-        uint64_t taken = cache->handles[--cache->count];
+    struct ring_blocks_cache *cache = blocks->caches;
+    while (RING_UNLIKELY(bytes > cache->block_bytes))
+        cache++;
+    uint64_t *top = cache->top;
+    if (RING_LIKELY(top != cache->handles) && RING_LIKELY(handle && address)) {
+        uint64_t taken = *--top;
         uint64_t number = (taken & RING_BLOCK_NUMBER) - 1;
+        cache->top = top;
         /* K1: relaxed: CACHED or OWNED by us is the same to all others. */
-        ring_atomic_store(&blocks->view.words[number], ring_block_owned_word(taken, blocks->me), memory_order_relaxed);
+        ring_atomic_store(&blocks->words[number], ring_block_owned_word(taken, blocks->me), memory_order_relaxed);
         __atomic_thread_fence(__ATOMIC_RELEASE); /* K9: what is written into the block comes after K2, for those to whom
                                                     its last contents were lent */
         *handle = taken;
-        *address = ring_block_at(&blocks->view.rows[at], number);
+        *address = ring_block_at(cache, number);
     } else {
         code = ring_block_allocate_slowly(blocks, bytes, handle, address);
     }
@@ -204,22 +212,22 @@ RING_INLINE int ring_block_free(struct ring_blocks *blocks, uint64_t handle)
     if (RING_UNLIKELY(code))
         return code;
     uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
-    if (RING_LIKELY(number < blocks->view.total)) {
-        uint64_t word = ring_atomic_load(&blocks->view.words[number], memory_order_relaxed); /* K1: our own */
+    if (RING_LIKELY(number < blocks->total)) {
+        uint64_t word = ring_atomic_load(&blocks->words[number], memory_order_relaxed); /* K1: our own */
         if (RING_LIKELY((word & ~RING_BLOCK_HOPS) == ring_block_owned_word(handle, blocks->me))) {
-            unsigned at = ring_block_row_of(&blocks->view, number);
-            struct ring_blocks_cache *cache = &blocks->caches[at];
+            struct ring_blocks_cache *cache = ring_block_cache_of(blocks, number);
             uint64_t next = handle + (UINT64_C(1) << RING_BLOCK_GENERATION);
+            uint64_t *top = cache->top;
             /* K2: release, pairs with K3: our reads of the block come before it is anybody's. */
-            ring_atomic_store(&blocks->view.words[number],
-                              ((next & ~RING_BLOCK_NUMBER) | blocks->me) + RING_BLOCK_CACHED, memory_order_release);
-            cache->handles[cache->count++] = next;
-            if (RING_UNLIKELY(cache->count > cache->limit))
-                ring_block_spill(blocks, at);
-            ring_guard_leave(&blocks->guarded);
-            return 0;
+            ring_atomic_store(&blocks->words[number], (next & ~RING_BLOCK_NUMBER) | blocks->me | RING_BLOCK_CACHED,
+                              memory_order_release);
+            *top++ = next;
+            cache->top = top;
+            if (RING_UNLIKELY(top > cache->full))
+                ring_block_spill(blocks, cache);
+        } else {
+            code = ring_block_free_slowly(blocks, handle, word);
         }
-        code = ring_block_free_slowly(blocks, handle, word);
     } else {
         code = ring_block_explain(blocks, handle);
     }

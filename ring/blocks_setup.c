@@ -251,7 +251,27 @@ static void forget(struct ring_blocks *blocks)
     blocks->claim = NULL;
     blocks->view.total = 0;
     blocks->view.class_count = 0;
-    memset(blocks->caches, 0, sizeof blocks->caches);
+    blocks->total = 0;
+}
+
+/* What the hot path needs of a class; behind the last one comes one for all that is too long for any. */
+static void set_up(struct ring_blocks *blocks, const struct ring_blocks_view *view)
+{
+    for (unsigned i = 0; i <= view->class_count; i++) {
+        struct ring_blocks_cache *cache = &blocks->caches[i];
+        const struct ring_blocks_row *row = &view->rows[i];
+        bool real = i < view->class_count;
+        cache->top = cache->handles;
+        cache->limit = real ? row->cache : 0;
+        cache->full = cache->handles + cache->limit;
+        cache->block_bytes = real ? row->block_bytes : SIZE_MAX;
+        cache->stride = real ? row->stride : 0;
+        cache->end = real ? row->end : UINT64_MAX;
+        cache->origin = real ? (unsigned char *)((uintptr_t)row->data - row->first * row->stride) : NULL;
+    }
+    blocks->view = *view;
+    blocks->words = view->words;
+    blocks->total = view->total;
 }
 
 int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool, int64_t timeout_ns)
@@ -276,10 +296,8 @@ int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, c
         return code;
     }
     blocks->claim = claim;
-    blocks->view = view;
+    set_up(blocks, &view);
     blocks->me = (uint64_t)blocks->seat << RING_BLOCK_SEAT;
-    for (unsigned i = 0; i < view.class_count; i++)
-        blocks->caches[i].limit = view.rows[i].cache;
     ring_segment_hold(segment);
     return 0;
 }
