@@ -21,7 +21,7 @@
 #include <ring/clock.h>
 #include <ring/error.h>
 
-enum { ATTEMPTS = 100 };
+enum { ATTEMPTS = 100, RING_LAYOUT_SEAT = 256 };
 
 struct ring_layout_entry *ring_directory_entry(const struct ring_segment *segment, unsigned index)
 {
@@ -158,18 +158,18 @@ static bool is_still(const struct ring_segment *segment, const struct ring_entry
     return ring_atomic_load(&ring_directory_entry(segment, index)->word, memory_order_acquire) == word_of(entry);
 }
 
-int ring_directory_enter(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
-                         struct ring_entry_info *entry, unsigned *index, struct ring_claim **claim)
+int ring_directory_enter_any(struct ring_segment *segment, const char *name, struct ring_entry_info *entry,
+                             unsigned *index, struct ring_claim **claim)
 {
     *claim = NULL;
     int64_t deadline = ring_clock_deadline(RING_DIRECTORY_LIMIT_NS);
     unsigned attempt = 0;
     for (;;) {
-        int code = ring_directory_find(segment, name, kind, entry, index);
+        int code = find_any(segment, name, entry, index);
         if (!code)
             code = ring_claim_share(claim, &segment->witness, RING_LOCK_PRESENCE + (int64_t)*index);
         if (!code && is_still(segment, entry, *index))
-            return 0;
+            break;
         ring_claim_drop(*claim);
         *claim = NULL;
         if (code && code != -EBUSY)
@@ -179,6 +179,19 @@ int ring_directory_enter(struct ring_segment *segment, const char *name, enum ri
                               "another process has been removing the ring '%s' of %s for over 5 s: is it stopped?",
                               name, segment->name);
     }
+    ring_directory_settle(segment, entry, *index);
+    return 0;
+}
+
+int ring_directory_enter(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
+                         struct ring_entry_info *entry, unsigned *index, struct ring_claim **claim)
+{
+    int code = ring_directory_enter_any(segment, name, entry, index, claim);
+    if (!code && entry->kind != (unsigned)kind) {
+        ring_claim_drop(*claim);
+        return ring_error(-EINVAL, "'%s' in %s is a ring of another kind (%u)", name, segment->name, entry->kind);
+    }
+    return code;
 }
 
 int ring_directory_lock(struct ring_segment *segment, struct ring_claim **lock)
@@ -195,6 +208,12 @@ int ring_directory_lock(struct ring_segment *segment, struct ring_claim **lock)
 
 /* ---- Freeing ---- */
 
+static_assert(sizeof(struct ring_layout_seat) == RING_LAYOUT_SEAT &&
+                  sizeof(struct ring_layout_broadcast_seat) == RING_LAYOUT_SEAT &&
+                  sizeof(struct ring_layout_block_seat) == RING_LAYOUT_SEAT &&
+                  sizeof(struct ring_layout_heap_seat) == RING_LAYOUT_SEAT,
+              "seats begin behind the control page, in things of all kinds, with the record");
+
 /* Who has the lock byte of a seat or role? For people; -1: the record is not where we know it. */
 static int pid_of_seat(const struct ring_segment *segment, const struct ring_entry_info *entry, unsigned index,
                        int64_t byte)
@@ -202,16 +221,12 @@ static int pid_of_seat(const struct ring_segment *segment, const struct ring_ent
     uint64_t at = UINT64_MAX;
     uint64_t seat = (uint64_t)(byte - RING_LOCK_SEATS - (int64_t)RING_SEATS_MAX * index);
     bool consumer = byte == RING_LOCK_ROLES + 2 * (int64_t)index + 1;
-    if (entry->kind == RING_KIND_SPSC)
+    if (byte >= RING_LOCK_SEATS && seat < RING_SEATS_MAX && entry->kind != RING_KIND_SPSC)
+        at = RING_LAYOUT_PAGE + seat * RING_LAYOUT_SEAT;
+    else if (entry->kind == RING_KIND_SPSC)
         at = consumer ? offsetof(struct ring_layout_spsc, consumer) : offsetof(struct ring_layout_spsc, producer);
-    else if (byte < RING_LOCK_SEATS && entry->kind == RING_KIND_BROADCAST)
+    else if (entry->kind == RING_KIND_BROADCAST)
         at = offsetof(struct ring_layout_broadcast, producer);
-    else if (byte >= RING_LOCK_SEATS && seat < RING_SEATS_MAX && entry->kind == RING_KIND_BROADCAST)
-        at = RING_LAYOUT_PAGE + seat * sizeof(struct ring_layout_broadcast_seat);
-    else if (byte >= RING_LOCK_SEATS && seat < RING_SEATS_MAX && entry->kind == RING_KIND_MPMC)
-        at = RING_LAYOUT_PAGE + seat * sizeof(struct ring_layout_seat);
-    else if (byte >= RING_LOCK_SEATS && seat < RING_SEATS_MAX && entry->kind == RING_KIND_BLOCKS)
-        at = RING_LAYOUT_PAGE + seat * sizeof(struct ring_layout_block_seat);
     if (at > entry->bytes - sizeof(struct ring_layout_role))
         return -1;
     const unsigned char *place = segment->memory.address + entry->offset + at;

@@ -34,6 +34,30 @@ RING_PUBLIC int ring_segment_entry(const struct ring_segment *segment, unsigned 
  * directory for over 5 s. -ENOENT; -EINVAL, -ENAMETOOLONG (name); -EACCES: attached read-only; -EUCLEAN: damaged. */
 RING_PUBLIC int ring_segment_free(struct ring_segment *segment, const char *name);
 
+/* Where the pages of a segment, or of one thing in it, are: as the kernel says now for the mapping of this process. */
+#define RING_PAGES_NODES 64
+
+struct ring_pages {
+    size_t struct_size;                    /* set by the caller to sizeof this struct */
+    uint64_t bytes;                        /* all of it: the sum of the following */
+    uint64_t node_bytes[RING_PAGES_NODES]; /* on each node */
+    uint64_t elsewhere_bytes;              /* on nodes with higher numbers */
+    uint64_t absent_bytes;                 /* not in memory */
+    uint64_t unknown_bytes;                /* built without libnuma, or the kernel does not tell */
+    uint64_t granule;                      /* bytes that always lie together: the size of the pages asked for */
+    int asked;                             /* a node, RING_NODE_INTERLEAVED, or RING_NODE_ANY */
+    int node;                              /* of all pages, RING_NODE_MIXED or RING_NODE_UNKNOWN */
+    bool granted;                          /* all of it lies as asked; interleaved: even within one granule */
+};
+
+/* `name` NULL: of the whole segment; what was asked for single rings in it does not count there. Asks for each page:
+ * some 0.1 us for each. -EINVAL (struct_size), -ENOENT and what else names may cause, -EUCLEAN. */
+RING_PUBLIC int ring_segment_pages(struct ring_segment *segment, const char *name, struct ring_pages *pages);
+
+/* The node of a processor, for numa_node of options: of that on which the other side will run. RING_NODE_UNKNOWN: no
+ * such processor, no NUMA, or built without libnuma. */
+RING_PUBLIC int ring_node_of_cpu(int cpu);
+
 /* ---- For the topologies. ---- */
 
 struct ring_claim;
@@ -43,6 +67,8 @@ typedef void ring_place_filler(void *place, const void *options);
 
 struct ring_place {
     uint64_t bytes;         /* a multiple of RING_LAYOUT_PAGE */
+    bool on_node;           /* false: its pages lie as the segment's do */
+    int node;               /* else a node, RING_NODE_HERE, RING_NODE_INTERLEAVED or RING_NODE_ANY: as the segment's */
     uint64_t control_bytes; /* of those, the first so many are zeroed */
     ring_place_filler *fill;
     const void *options;
@@ -51,7 +77,9 @@ struct ring_place {
 };
 
 /* Puts a new thing of that kind into the segment and its directory: complete, or not at all. -EEXIST, -ENOSPC,
- * -EINVAL and -ENAMETOOLONG (name), -EBUSY (somebody paused holds the directory's lock for over 5 s). */
+ * -EINVAL and -ENAMETOOLONG (name), -EINVAL (node), -EBUSY (somebody paused holds the directory's lock for over 5 s).
+ * A node that cannot be had: with RING_STRICT -EOPNOTSUPP (no such node, or it has no memory), -ENOMEM (full) or -EXDEV
+ * (pages could not be moved); else the thing is made, and ring_segment_pages() tells where. */
 RING_PRIVATE int ring_directory_make(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                                      const struct ring_place *place);
 

@@ -1,7 +1,8 @@
 /* allocator_room.c - level 5: room for named things, see allocator.c.
  *
  * Taken is what the READY entries say, free is the rest: the smallest free piece that is large enough is used, so that
- * large ones stay whole (best fit). Things are few and made seldom; the sum is done anew each time, under the lock.
+ * large ones stay whole (best fit); what shares a page with things for another node is not used (allocator_pages.c).
+ * Things are few and made seldom; the sum is done anew each time, under the lock.
  */
 #include <ring/allocator_private.h>
 
@@ -15,6 +16,7 @@
 struct piece {
     uint64_t from;
     uint64_t to;
+    int class; /* its wish for a node */
 };
 
 struct room {
@@ -48,35 +50,41 @@ static int survey(const struct ring_segment *segment, const char *name, struct r
         }
         if (strcmp(entry.name, name) == 0 || ring_directory_descends(&entry, name))
             return ring_error(-EEXIST, "there is a ring '%s' in %s already", name, segment->name);
-        room->taken[room->count++] = (struct piece){ entry.offset, entry.offset + entry.bytes };
+        room->taken[room->count++] = (struct piece){ entry.offset, entry.offset + entry.bytes, entry.node };
     }
     qsort(room->taken, room->count, sizeof *room->taken, compare_pieces);
     return 0;
 }
 
-/* Best fit. *largest: the largest free piece. */
-static bool fit(const struct ring_segment *segment, const struct room *room, uint64_t bytes, uint64_t *offset,
-                uint64_t *largest)
+/* Best fit: *best is the gap. *largest: bytes of the largest one. */
+static bool fit(const struct ring_segment *segment, const struct room *room, int class, uint64_t bytes,
+                struct ring_gap *best, uint64_t *largest)
 {
-    uint64_t at = segment->constants.arena_offset;
-    uint64_t best = UINT64_MAX;
+    struct ring_gap gap = { .from = segment->constants.arena_offset, .class_before = RING_NODE_ANY };
+    uint64_t smallest = UINT64_MAX;
     *largest = 0;
     for (unsigned i = 0; i <= room->count; i++) {
-        uint64_t next = i < room->count ? room->taken[i].from : segment->constants.bytes;
-        uint64_t free_bytes = next > at ? next - at : 0;
-        if (free_bytes >= bytes && free_bytes < best) {
-            best = free_bytes;
-            *offset = at;
+        const struct piece *next = i < room->count ? &room->taken[i] : NULL;
+        gap.to = next ? next->from : segment->constants.bytes;
+        gap.class_behind = next ? next->class : class;
+        struct ring_gap trimmed = gap;
+        ring_directory_trim(segment, class, &trimmed);
+        uint64_t free_bytes = trimmed.to > trimmed.from ? trimmed.to - trimmed.from : 0;
+        if (free_bytes >= bytes && free_bytes < smallest) {
+            smallest = free_bytes;
+            *best = trimmed;
         }
         *largest = free_bytes > *largest ? free_bytes : *largest;
-        if (i < room->count && room->taken[i].to > at)
-            at = room->taken[i].to;
+        if (next && next->to > gap.from) {
+            gap.from = next->to;
+            gap.class_before = next->class;
+        }
     }
-    return best != UINT64_MAX;
+    return smallest != UINT64_MAX;
 }
 
 static void announce(struct ring_segment *segment, unsigned index, const char *name, enum ring_layout_kind kind,
-                     uint64_t offset, const struct ring_place *place)
+                     uint64_t offset, int class, const struct ring_place *place)
 {
     struct ring_layout_entry *entry = ring_directory_entry(segment, index);
     uint64_t words[RING_LAYOUT_NAME / 8];
@@ -88,7 +96,7 @@ static void announce(struct ring_segment *segment, unsigned index, const char *n
     ring_atomic_store(&entry->created_ns, ring_clock_realtime(), memory_order_release);
     ring_atomic_store(&entry->generation, place->generation, memory_order_release);
     ring_atomic_store(&entry->stem, place->stem, memory_order_release);
-    ring_atomic_store(&entry->node, RING_NODE_ANY, memory_order_release);
+    ring_atomic_store(&entry->node, class, memory_order_release);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         ring_atomic_store(&entry->name[i], words[i], memory_order_release);
     uint64_t turn = ring_atomic_load(&entry->word, memory_order_relaxed) >> RING_ENTRY_TURN; /* ordered by the lock */
@@ -100,23 +108,30 @@ static void announce(struct ring_segment *segment, unsigned index, const char *n
 static int make_locked(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                        const struct ring_place *place, const struct room *room)
 {
-    uint64_t offset;
+    struct ring_gap gap;
     uint64_t largest;
+    int class;
+    int code = ring_directory_class(segment, place, &class);
+    if (code)
+        return code;
     if (room->index == segment->constants.directory_entries)
         return ring_error(-ENOSPC,
                           "the directory of %s has %u places and all are taken: create the segment with more "
                           "(.rings), or remove a ring",
                           segment->name, room->index);
-    if (!fit(segment, room, place->bytes, &offset, &largest))
+    if (!fit(segment, room, class, place->bytes, &gap, &largest))
         return ring_error(-ENOSPC,
                           "ring '%s' needs %llu bytes, the largest free piece of %s has %llu: create the segment with "
                           "%llu bytes more (.bytes), the ring smaller, or remove a ring",
                           name, (unsigned long long)place->bytes, segment->name, (unsigned long long)largest,
                           (unsigned long long)(place->bytes - largest));
-    unsigned char *address = segment->memory.address + offset;
+    code = ring_directory_settle_new(segment, class, &gap, gap.from, place->bytes);
+    if (code)
+        return code;
+    unsigned char *address = segment->memory.address + gap.from;
     memset(address, 0, place->control_bytes);
     place->fill(address, place->options);
-    announce(segment, room->index, name, kind, offset, place);
+    announce(segment, room->index, name, kind, gap.from, class, place);
     return 0;
 }
 

@@ -57,6 +57,8 @@ struct ring_blocks_options {
                              default keeps up to 32, but all participants together no more than half of them */
     uint64_t
         start_generation; /* for tests of the arithmetic; 0: by the clock, so that other pools' handles do not fit */
+    int numa_node; /* for its pages: RING_NODE_ANY (as the segment's), a node, RING_NODE_HERE (of the calling thread),
+                      RING_NODE_INTERLEAVED. RING_STRICT refuses what cannot be had */
 };
 
 /* One class of blocks. */
@@ -70,6 +72,7 @@ RING_INLINE struct ring_blocks_options ring_blocks_defaults(size_t block_bytes, 
     options.class_count = 1;
     options.seats = RING_BLOCKS_DEFAULT_SEATS;
     options.cache = RING_BLOCK_CACHE_USUAL;
+    options.numa_node = RING_NODE_ANY;
     return options;
 }
 

@@ -157,6 +157,8 @@ int ring_blocks_create_with(struct ring_segment *segment, const char *pool, cons
     struct ring_blocks_view view = { .total = 0 };
     uint64_t bytes = lay_out(&own, 0, &view);
     struct ring_place place = { .bytes = bytes,
+                                .on_node = true,
+                                .node = own.numa_node,
                                 .control_bytes =
                                     PAGE + ring_segment_round_up(
                                                (uint64_t)own.seats * sizeof(struct ring_layout_block_seat), PAGE),

@@ -61,6 +61,9 @@ struct ring_broadcast_options {
     enum ring_broadcast_policy policy; /* default RING_BROADCAST_OVERWRITE */
     unsigned seats;                    /* consumers at a time, 1 .. RING_SEATS_MAX; observers need none */
     uint64_t start_position;           /* number of the first message; for tests of the arithmetic */
+    int numa_node; /* for its pages: RING_NODE_ANY (as the segment's), a node, RING_NODE_HERE (of the calling thread:
+                      the side that wants it near creates), RING_NODE_INTERLEAVED. RING_STRICT refuses what cannot be
+                      had */
 };
 
 RING_INLINE struct ring_broadcast_options ring_broadcast_defaults(void)
@@ -72,6 +75,7 @@ RING_INLINE struct ring_broadcast_options ring_broadcast_defaults(void)
     options.policy = RING_BROADCAST_OVERWRITE;
     options.seats = RING_BROADCAST_DEFAULT_SEATS;
     options.start_position = 0;
+    options.numa_node = RING_NODE_ANY;
     return options;
 }
 

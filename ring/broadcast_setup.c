@@ -106,7 +106,12 @@ int ring_broadcast_create_with(struct ring_segment *segment, const char *ring,
     if (code)
         return code;
     uint64_t bytes = footprint_of(slots_for(options->slots), options->slot_bytes, options->seats);
-    struct ring_place place = { .bytes = bytes, .control_bytes = bytes, .fill = fill, .options = options };
+    struct ring_place place = { .bytes = bytes,
+                                .on_node = true,
+                                .node = options->numa_node,
+                                .control_bytes = bytes,
+                                .fill = fill,
+                                .options = options };
     return ring_directory_make(segment, ring, RING_KIND_BROADCAST, &place);
 }
 

@@ -44,6 +44,8 @@ struct ring_heap_options {
     size_t bytes;           /* for pieces, RING_HEAP_MIN_BYTES .. MAX_BYTES, rounded up to a multiple of the granule */
     unsigned granule_bytes; /* pieces are multiples of it, and so are their addresses: a power of two, 64 .. 4096 */
     unsigned seats;         /* participants at a time, 1 .. RING_HEAP_SEATS */
+    int numa_node;          /* for its pages: RING_NODE_ANY (as the segment's), a node, RING_NODE_HERE (of the calling
+                               thread), RING_NODE_INTERLEAVED. RING_STRICT refuses what cannot be had */
 };
 
 RING_INLINE struct ring_heap_options ring_heap_defaults(size_t bytes)
@@ -53,6 +55,7 @@ RING_INLINE struct ring_heap_options ring_heap_defaults(size_t bytes)
     options.bytes = bytes;
     options.granule_bytes = RING_HEAP_DEFAULT_GRANULE;
     options.seats = RING_HEAP_DEFAULT_SEATS;
+    options.numa_node = RING_NODE_ANY;
     return options;
 }
 

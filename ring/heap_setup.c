@@ -92,7 +92,11 @@ int ring_heap_create_with(struct ring_segment *segment, const char *heap, const 
             "1 to %d seats",
             RING_HEAP_MIN_BYTES, RING_HEAP_SEATS);
     struct ring_heap_view view;
-    struct ring_place place = { .bytes = lay_out(options, 0, &view), .fill = fill, .options = options };
+    struct ring_place place = { .bytes = lay_out(options, 0, &view),
+                                .on_node = true,
+                                .node = options->numa_node,
+                                .fill = fill,
+                                .options = options };
     place.control_bytes = (uint64_t)(uintptr_t)view.data;
     return ring_directory_make(segment, heap, RING_KIND_HEAP, &place);
 }

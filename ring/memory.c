@@ -156,8 +156,12 @@ static int reserve(int fd, size_t bytes)
 static int settle(struct ring_memory *memory, const struct ring_memory_object *object,
                   const struct ring_memory_wish *wish)
 {
-    if (wish->node >= 0) {
-        int code = ring_numa_bind(memory->address, memory->bytes, wish->node);
+    if (wish->node != RING_NUMA_ANY) {
+        size_t granule = object->page ? object->page : wish->huge ? RING_MEMORY_HUGE : ring_memory_page();
+        struct ring_numa_range whole = {
+            .address = memory->address, .bytes = memory->bytes, .granule = granule, .huge = object->page
+        };
+        int code = ring_numa_bind(&whole, wish->node);
         if (code && wish->strict)
             return code;
         memory->numa_error = code;

@@ -42,7 +42,7 @@ struct ring_memory_wish {
     bool strict; /* refuse what cannot be had, instead of noting it in huge_error and lock_error */
     bool dump;
     bool read_only; /* for an existing object whose descriptor may be one for reading only */
-    int node;       /* for a new object; negative: anywhere */
+    int node;       /* for a new object: as numa.h has it */
 };
 
 struct ring_memory {

@@ -60,6 +60,9 @@ struct ring_mpmc_options {
     unsigned seats;          /* participants at a time, 1 .. RING_SEATS_MAX */
     unsigned flags;          /* enum ring_mpmc_flags */
     uint64_t start_position; /* for tests of the arithmetic */
+    int numa_node; /* for its pages: RING_NODE_ANY (as the segment's), a node, RING_NODE_HERE (of the calling thread:
+                      the side that wants it near creates), RING_NODE_INTERLEAVED. RING_STRICT refuses what cannot be
+                      had */
 };
 
 RING_INLINE struct ring_mpmc_options ring_mpmc_defaults(void)
@@ -71,6 +74,7 @@ RING_INLINE struct ring_mpmc_options ring_mpmc_defaults(void)
     options.seats = RING_MPMC_DEFAULT_SEATS;
     options.flags = 0;
     options.start_position = 0;
+    options.numa_node = RING_NODE_ANY;
     return options;
 }
 

@@ -115,9 +115,12 @@ int ring_mpmc_create_with(struct ring_segment *segment, const char *ring, const 
     if (options->flags & ~(unsigned)RING_MPMC_NO_SOLE)
         return ring_error(-EINVAL, "flags 0x%x has bits that this library does not know", options->flags);
     struct shape shape = shape_of(options->slots, options->slot_bytes, options->seats);
-    struct ring_place place = {
-        .bytes = shape.bytes, .control_bytes = RING_LAYOUT_PAGE + shape.seats_bytes, .fill = fill, .options = options
-    };
+    struct ring_place place = { .bytes = shape.bytes,
+                                .on_node = true,
+                                .node = options->numa_node,
+                                .control_bytes = RING_LAYOUT_PAGE + shape.seats_bytes,
+                                .fill = fill,
+                                .options = options };
     return ring_directory_make(segment, ring, RING_KIND_MPMC, &place);
 }
 

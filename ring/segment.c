@@ -335,6 +335,7 @@ void ring_segment_drop(struct ring_segment *segment)
             (void)ring_segment_reclaim(&segment->witness); /* if we were the last. If not, or if we die: the next one */
     }
     close(segment->witness.fd);
+    free(ring_atomic_load(&segment->settled, memory_order_relaxed)); /* by S1 */
     free(segment);
 }
 

@@ -73,7 +73,7 @@ struct ring_segment_options {
     size_t bytes;       /* create: size of the object with all overhead; RING_SEGMENT_MIN_BYTES .. MAX_BYTES */
     unsigned flags;     /* enum ring_segment_flags; default RING_HUGE | RING_LOCK */
     unsigned mode;      /* create: permission bits, set whatever the umask; default 0600 */
-    int numa_node;      /* create: node for the pages, or RING_NODE_ANY */
+    int numa_node;      /* create: node for the pages, RING_NODE_HERE, RING_NODE_INTERLEAVED or RING_NODE_ANY */
     unsigned rings;     /* create: places in the directory, 1 .. RING_SEGMENT_MAX_RINGS */
     /* Since 0.2; who gives the size of what is above gets the defaults, which are all 0 or NULL but for the ids. */
     unsigned backing;  /* enum ring_backing */

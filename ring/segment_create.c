@@ -9,6 +9,7 @@
 
 #include <ring/clock.h>
 #include <ring/error.h>
+#include <ring/numa.h>
 
 static bool has_name(const struct ring_segment_options *options)
 {
@@ -54,7 +55,7 @@ static int check_shape(const struct ring_segment_options *options)
     if (options->rings == 0 || options->rings > RING_SEGMENT_MAX_RINGS)
         return ring_error(-EINVAL, "a segment has places for 1 to %d rings, not %u", RING_SEGMENT_MAX_RINGS,
                           options->rings);
-    if (options->numa_node < RING_NODE_ANY)
+    if (options->numa_node < RING_NODE_ANY && options->numa_node != RING_NODE_INTERLEAVED)
         return ring_error(-EINVAL, "there is no NUMA node %d", options->numa_node);
     if (ring_segment_arena(options->rings) + RING_LAYOUT_PAGE > options->bytes)
         return ring_error(-EINVAL, "%u rings need a directory of %llu bytes, more than the segment's %zu",
@@ -226,6 +227,8 @@ int ring_segment_create(struct ring_segment **segment, const char *name, const s
     int code = ring_segment_check_options(given, &options);
     if (!code)
         code = place_of(name, &options, path, &bare);
+    if (!code)
+        options.numa_node = ring_numa_resolve(options.numa_node);
     if (!code)
         code = check_shape(&options);
     if (!code && path[0])

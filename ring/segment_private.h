@@ -22,6 +22,7 @@ struct ring_segment {
     struct ring_claim *making;   /* RING_LOCK_NAME while a signpost stands for nothing yet */
     bool creator;
     char name[RING_SEGMENT_NAME_MAX + 2];
+    RING_ATOMIC(RING_ATOMIC(uint64_t) *) settled; /* of each entry whose pages were made anew: see allocator_pages.c */
 };
 
 /* 0, or why the handle cannot be used: -EINVAL NULL, -ECHILD in a child after fork. */

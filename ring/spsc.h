@@ -54,6 +54,9 @@ struct ring_spsc_options {
                                 1: each message, so that after its death at most the one peeked is redelivered; what
                                 recv returned is the caller's, and is not */
     uint64_t start_position; /* multiple of 8; for tests of the arithmetic */
+    int numa_node; /* for its pages: RING_NODE_ANY (as the segment's), a node, RING_NODE_HERE (of the calling thread:
+                      the side that wants it near creates), RING_NODE_INTERLEAVED. RING_STRICT refuses what cannot be
+                      had */
 };
 
 RING_INLINE struct ring_spsc_options ring_spsc_defaults(void)
@@ -63,6 +66,7 @@ RING_INLINE struct ring_spsc_options ring_spsc_defaults(void)
     options.bytes = RING_SPSC_DEFAULT_BYTES;
     options.publish_bytes = 0;
     options.start_position = 0;
+    options.numa_node = RING_NODE_ANY;
     return options;
 }
 

@@ -131,8 +131,11 @@ int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_o
     if (code)
         return code;
     struct ring_spsc_options wish = options ? *options : ring_spsc_defaults();
+    struct ring_entry_info entry;
     if (!options)
         wish.bytes = (size_t)producer->capacity * 2;
+    if (!options && ring_segment_entry(producer->segment, producer->entry, &entry) == 0)
+        wish.numa_node = entry.node; /* where the smaller one is */
     while (producer->capacity < wish.bytes) { /* more than once only when what was adopted is too small */
         struct ring_spsc_producer next;
         code = prepare(&next, producer, &wish);

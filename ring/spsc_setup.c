@@ -78,6 +78,8 @@ int ring_spsc_make(struct ring_segment *segment, const char *ring, const struct 
         return ring_error(-EINVAL, "start_position %llu is no multiple of 8",
                           (unsigned long long)options->start_position);
     struct ring_place place = { .bytes = footprint_of(capacity_for(options->bytes)),
+                                .on_node = true,
+                                .node = options->numa_node,
                                 .control_bytes = RING_LAYOUT_PAGE,
                                 .fill = fill,
                                 .options = options,

@@ -182,8 +182,8 @@ mistake("the file's size not compared when attaching", "segment_check.c", "first
 mistake("a ring announced in the directory before it is made", "allocator_room.c",
         """    memset(address, 0, place->control_bytes);
     place->fill(address, place->options);
-    announce(segment, room->index, name, kind, offset, place->bytes);
-""", """    announce(segment, room->index, name, kind, offset, place->bytes);
+    announce(segment, room->index, name, kind, gap.from, class, place);
+""", """    announce(segment, room->index, name, kind, gap.from, class, place);
     memset(address, 0, place->control_bytes);
     place->fill(address, place->options);
 """, "segment_race", "crash:spsc create")
