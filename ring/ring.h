@@ -7,6 +7,7 @@
 #include <ring/blocks.h>
 #include <ring/broadcast.h>
 #include <ring/error.h>
+#include <ring/handover.h>
 #include <ring/heap.h>
 #include <ring/layout.h>
 #include <ring/message.h>

@@ -260,12 +260,11 @@ static int open_own(int fd, bool read_only)
     char path[40];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int own = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    if (own < 0 && read_only)
-        own = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* handed over by another user: enough to look */
     if (own >= 0)
         return own;
     return errno == EACCES
-               ? ring_error(-EACCES, "this user may not write to the memfd: its creator decides, by .mode or .group")
+               ? ring_error(-EACCES, "this user may not %s the memfd: its creator decides, by .mode and .group",
+                            read_only ? "read" : "write to")
                : ring_error(-errno, "cannot open the memfd again (%s): is /proc mounted?", strerror(errno));
 }
 

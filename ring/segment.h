@@ -75,7 +75,8 @@ struct ring_segment_options {
     unsigned mode;      /* create: permission bits, set whatever the umask; default 0600 */
     int numa_node;      /* create: node for the pages, RING_NODE_HERE, RING_NODE_INTERLEAVED or RING_NODE_ANY */
     unsigned rings;     /* create: places in the directory, 1 .. RING_SEGMENT_MAX_RINGS */
-    /* Since 0.2; who gives the size of what is above gets the defaults, which are all 0 or NULL but for the ids. */
+    /* What came later; who gives the size of what is above gets the defaults, which are all 0 or NULL but for the ids.
+     */
     unsigned backing;  /* enum ring_backing */
     unsigned removal;  /* create: enum ring_removal. Backings without a name take BY_HAND only, and end by themselves */
     size_t page_bytes; /* create: huge pages of this size or an error; 2 MiB or 1 GiB. hugetlbfs (0: 2 MiB), memfd,
@@ -126,7 +127,7 @@ struct ring_segment_info {
     pid_t creator_pid;  /* for people: it may be gone, and its number used again */
     char creator_command[16];
     uint64_t created_ns; /* CLOCK_REALTIME */
-    /* Since 0.2. */
+    /* What came later. */
     unsigned backing;              /* enum ring_backing */
     unsigned removal;              /* enum ring_removal */
     unsigned seals;                /* memfd: its seals, as F_GET_SEALS of fcntl(2) tells them */
