@@ -252,7 +252,7 @@ void ring_registry_unlock(void)
 
 static int claim(struct ring_registry_entry *entry, void **end)
 {
-    struct ring_registry_holder *holder = ring_atomic_load(&entry->ends[0], memory_order_acquire); /* Y1 */
+    struct ring_registry_holder *holder = entry->single;
     /* Y5: acquire, pairs with the release in leave: the last section's use comes before ours. */
     if (ring_atomic_exchange(&holder->claimed, 1, memory_order_acquire) != 0)
         return -EBUSY;
@@ -263,10 +263,6 @@ static int claim(struct ring_registry_entry *entry, void **end)
 /* The first look-up of this thread, or a kind that has no end for each thread. */
 static int enter_slowly(struct ring_registry_entry *entry, void **end)
 {
-    if (!entry->kind->bytes) {
-        *end = entry->segment;
-        return 0;
-    }
     if (entry->kind->once)
         return claim(entry, end);
     int code = own_place ? 0 : take_number();
@@ -288,9 +284,9 @@ static int enter_slowly(struct ring_registry_entry *entry, void **end)
 /* This thread's end of an entry found in the section. */
 RING_INLINE int end_of(struct ring_registry_entry *entry, void **end)
 {
-    /* Y1: acquire for a role once, else our own store; pairs with Y2. */
-    struct ring_registry_holder *holder = ring_atomic_load(&entry->ends[own_place], memory_order_acquire);
-    if (RING_UNLIKELY(!holder) || RING_UNLIKELY(!own_place))
+    /* Y1: relaxed: our own store, Y2; or all are the same and come with Y0. */
+    struct ring_registry_holder *holder = ring_atomic_load(&entry->ends[own_place], memory_order_relaxed);
+    if (RING_UNLIKELY(!holder))
         return enter_slowly(entry, end);
     *end = holder + 1;
     return 0;

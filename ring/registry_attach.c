@@ -82,8 +82,10 @@ static int take_segment(const char *name, unsigned flags, int64_t timeout_ns, st
 /* Closes what an entry holds; nobody can find it any more. Called without the lock. */
 static void close_entry(struct ring_registry_entry *entry)
 {
-    for (unsigned i = 0; i <= RING_REGISTRY_THREADS; i++)
+    for (unsigned i = 0; i <= RING_REGISTRY_THREADS && entry->kind->bytes; i++)
         ring_registry_empty(entry, i);
+    if (entry->single)
+        ring_registry_close_end(entry->kind, entry->single);
     ring_registry_lock();
     drop_segment(entry->shared);
     ring_registry_unlock();
@@ -138,14 +140,18 @@ static int make_entry(struct ring_registry_entry **made, enum ring_registry_end 
     snprintf(entry->ring, sizeof entry->ring, "%s", ring ? ring : "");
     if (entry->kind->look) {
         code = ring_registry_await_ring(entry->kind, entry->segment, ring, timeout_ns);
-    } else if (entry->kind->once) {
+    } else if (!entry->kind->bytes) {
+        struct ring_registry_holder *same = (struct ring_registry_holder *)(void *)entry->segment - 1;
+        for (unsigned i = 0; i <= RING_REGISTRY_THREADS; i++) /* an end stands behind its holder, see end_of() */
+            ring_atomic_store(&entry->ends[i], same, memory_order_relaxed); /* Y2: ordered by Y0 */
+    } else {
         struct ring_registry_holder *holder =
             ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
         if (!holder && code == -EBUSY) { /* perhaps it is ours, detached and about to be closed */
             ring_registry_settle();
             holder = ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
         }
-        ring_atomic_store(&entry->ends[0], holder, memory_order_relaxed); /* Y2: ordered by Y0 */
+        entry->single = holder; /* ordered by Y0 */
     }
     if (code) {
         close_entry(entry);

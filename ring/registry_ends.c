@@ -144,6 +144,8 @@ void ring_registry_close_end(const struct ring_registry_kind *kind, struct ring_
 
 void ring_registry_empty(struct ring_registry_entry *entry, unsigned place)
 {
+    if (!entry->kind->bytes)
+        return;
     /* Y3: acquire, pairs with Y2: the end is complete. */
     struct ring_registry_holder *holder = ring_atomic_exchange(&entry->ends[place], NULL, memory_order_acquire);
     if (holder)

@@ -45,11 +45,14 @@ struct ring_registry_segment {
 
 /* What a name stands for at a time. All but the ends is constant once it can be found. */
 struct ring_registry_entry {
-    const struct ring_registry_kind *kind;
-    struct ring_registry_segment *shared;
-    struct ring_segment *segment;
-    RING_ATOMIC(struct ring_registry_holder *) ends[RING_REGISTRY_THREADS + 1]; /* by thread; [0]: of a role once */
     enum ring_registry_end end;
+    /* By thread number; [0], of threads without one, stays empty. A segment, which has no holder, is entered in
+     * all of them as if it stood behind one. */
+    RING_ATOMIC(struct ring_registry_holder *) ends[RING_REGISTRY_THREADS + 1];
+    struct ring_registry_holder *single; /* the end of a role that the ring has once */
+    const struct ring_registry_kind *kind;
+    struct ring_segment *segment;
+    struct ring_registry_segment *shared;
     char ring[RING_LAYOUT_NAME];
     struct ring_registry_entry *next; /* of those that a fork left */
     struct rcu_head rcu;
