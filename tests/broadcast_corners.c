@@ -163,8 +163,8 @@ Test(corners, a_batch_ends_before_a_message_that_cannot_be_sent_and_the_next_cal
 
 Test(corners, handles_that_are_not_open_know_no_peer_and_cannot_be_closed)
 {
-    struct ring_broadcast_consumer no_consumer = { 0 };
-    struct ring_broadcast_producer no_producer = { 0 };
+    static struct ring_broadcast_consumer no_consumer; /* zeroes */
+    static struct ring_broadcast_producer no_producer; /* zeroes */
     struct ring_broadcast_info info;
     REQUIRE_SAME(ring_broadcast_producer_state(NULL), RING_PEER_NEVER);
     REQUIRE_SAME(ring_broadcast_producer_state(&no_consumer), RING_PEER_NEVER);

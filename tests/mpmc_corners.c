@@ -3,8 +3,8 @@
 
 Test(corners, handles_that_are_not_open_know_no_peer_cannot_be_used_and_cannot_be_closed)
 {
-    struct ring_mpmc_producer producer = { 0 };
-    struct ring_mpmc_consumer consumer = { 0 };
+    static struct ring_mpmc_producer producer; /* zeroes */
+    static struct ring_mpmc_consumer consumer; /* zeroes */
     REQUIRE_SAME(ring_mpmc_consumers_state(NULL), RING_PEER_NEVER);
     REQUIRE_SAME(ring_mpmc_consumers_state(&producer), RING_PEER_NEVER);
     REQUIRE_SAME(ring_mpmc_producers_state(NULL), RING_PEER_NEVER);
@@ -37,4 +37,36 @@ Test(corners, batches_of_nothing_do_nothing_and_those_from_nowhere_are_refused)
         REQUIRE_SAME(ring_mpmc_peek(&queue.consumer, &message, RING_NO_WAIT), -EAGAIN);
         test_queue_close(&queue);
     }
+}
+
+Test(corners, who_may_only_read_can_look_at_a_ring_in_the_middle_of_a_change_of_mode)
+{
+    struct test_queue queue;
+    struct ring_entry_info entry;
+    struct ring_segment *reader;
+    struct ring_segment_options options = test_plain(0);
+    struct ring_mpmc_info info = { .struct_size = sizeof info };
+    test_queue_open(&queue, TEST_ALONE, 8, 8, 0);
+    test_put_many(&queue.producer, 8, 0, 5);
+    test_get_many(&queue.consumer, 8, 0, 2, 0);
+    /* As a newcomer leaves it that dies between its two steps. */
+    struct test_outside outside = test_outside_open(test_name());
+    REQUIRE_OK(ring_segment_entry(queue.segment, 0, &entry));
+    struct ring_layout_mpmc *control = (struct ring_layout_mpmc *)(void *)(outside.bytes + entry.offset);
+    uint64_t sole = ring_atomic_load(&control->producers_mode, memory_order_relaxed);
+    ring_atomic_store(&control->producers_mode, (sole & ~RING_MODE_TAG) | RING_MODE_REVOKING, memory_order_relaxed);
+    options.flags = RING_READ_ONLY;
+    REQUIRE_OK(ring_segment_attach(&reader, test_name(), &options, RING_NO_WAIT));
+    REQUIRE_OK(ring_mpmc_info(reader, "queue", &info));
+    REQUIRE(info.head == 2 && info.tail == 5 && info.messages == 3);
+    REQUIRE_SAME(ring_atomic_load(&control->producers_mode, memory_order_relaxed),
+                 (sole & ~RING_MODE_TAG) | RING_MODE_REVOKING);
+    REQUIRE_OK(ring_segment_close(&reader));
+    /* And whoever may write goes on from there. */
+    info = test_queue_info(queue.segment);
+    REQUIRE(info.head == 2 && info.tail == 5 && !info.sole_producer);
+    test_put_many(&queue.producer, 8, 5, 2);
+    test_get_many(&queue.consumer, 8, 2, 5, 0);
+    test_outside_close(&outside);
+    test_queue_close(&queue);
 }

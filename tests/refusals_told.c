@@ -455,6 +455,13 @@ Test(refused, on_one_processor_nobody_spins_and_every_message_arrives)
     converse();
 }
 
+Test(refused, where_nobody_tells_the_processors_several_are_taken_for_granted)
+{
+    test_refuse(CALL_AFFINITY, 0, EPERM, true);
+    converse();
+    REQUIRE(test_refuse_nothing() > 0);
+}
+
 Test(refused, without_barriers_nobody_claims_alone_and_all_share)
 {
     struct ring_segment *segment = test_create(1 << 20);

@@ -215,6 +215,8 @@ Test(corners, a_file_and_a_header_that_agree_on_an_impossible_size_are_refused)
     require_damaged();
     resize(RING_SEGMENT_MIN_BYTES - 4096);
     require_damaged();
+    resize(RING_SEGMENT_MAX_BYTES + 4096); /* nearly all of it a hole */
+    require_damaged();
     REQUIRE_OK(ring_segment_unlink(test_name()));
 }
 

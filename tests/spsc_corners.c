@@ -5,8 +5,8 @@
 
 Test(corners, handles_that_are_not_open_know_no_peer_and_cannot_be_closed)
 {
-    struct ring_spsc_producer producer = { 0 };
-    struct ring_spsc_consumer consumer = { 0 };
+    static struct ring_spsc_producer producer; /* zeroes */
+    static struct ring_spsc_consumer consumer; /* zeroes */
     REQUIRE_SAME(ring_spsc_consumer_state(NULL), RING_PEER_NEVER);
     REQUIRE_SAME(ring_spsc_consumer_state(&producer), RING_PEER_NEVER);
     REQUIRE_SAME(ring_spsc_producer_state(NULL), RING_PEER_NEVER);
