@@ -123,6 +123,42 @@ Test(corners, an_array_ends_before_the_message_that_is_overwritten_while_it_is_c
     }
 }
 
+/* ---- Waiting ---- */
+
+static int send_two_later(void *unused)
+{
+    (void)unused;
+    struct ring_segment *own = test_attach();
+    test_sender(&sender, own);
+    for (uint64_t i = 0; i < 2; i++) {
+        test_nap(TEST_SECOND / 100);
+        struct pair message = { i, i };
+        REQUIRE_SAME(pairs_send(&sender, &message, RING_NO_WAIT), 0);
+    }
+    return 0;
+}
+
+Test(corners, the_typed_front_and_peeking_wait_as_receiving_does)
+{
+    begin(RING_BROADCAST_OVERWRITE);
+    REQUIRE_OK(ring_broadcast_close_producer(&sender));
+    struct pair got;
+    struct ring_message message;
+    pid_t child = test_spawn(send_two_later, NULL);
+    while (test_news_info(segment).producer.peer != RING_PEER_ALIVE)
+        test_nap(TEST_SECOND / 1000);
+    REQUIRE_SAME(pairs_recv(&reader, &got, TEST_LONG), 1);
+    REQUIRE(got.one == 0 && got.two == 0);
+    REQUIRE_SAME(ring_broadcast_peek(&reader, &message, TEST_LONG), 0);
+    REQUIRE_SAME(message.length, sizeof got);
+    REQUIRE_SAME(ring_broadcast_release(&reader, 1), 0);
+    test_wait(child);
+    REQUIRE_OK(ring_broadcast_close_consumer(&reader));
+    REQUIRE_SAME(pairs_recv(&reader, &got, TEST_LONG), -EBADF);
+    REQUIRE_SAME(ring_broadcast_peek(&reader, &message, TEST_LONG), -EBADF);
+    test_end_news(segment);
+}
+
 /* ---- Arguments ---- */
 
 Test(corners, batches_of_nothing_do_nothing_and_those_from_nowhere_are_refused)

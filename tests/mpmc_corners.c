@@ -39,6 +39,20 @@ Test(corners, batches_of_nothing_do_nothing_and_those_from_nowhere_are_refused)
     }
 }
 
+Test(corners, a_message_that_is_there_is_not_received_into_nowhere)
+{
+    struct test_queue queue;
+    void *volatile nowhere = NULL;
+    for (int claims = 0; claims < TEST_CLAIMS; claims++) {
+        test_queue_open(&queue, (enum test_claims)claims, 8, 8, 0);
+        REQUIRE_SAME(test_put(&queue.producer, 4, 1, RING_NO_WAIT), 0);
+        REQUIRE_SAME(ring_mpmc_recv(&queue.consumer, nowhere, 8, RING_NO_WAIT), -EINVAL);
+        REQUIRE_SAME(ring_mpmc_recv(&queue.consumer, nowhere, 0, RING_NO_WAIT), -EMSGSIZE);
+        REQUIRE_SAME(test_get(&queue.consumer, 4, 1, RING_NO_WAIT), 0);
+        test_queue_close(&queue);
+    }
+}
+
 Test(corners, who_may_only_read_can_look_at_a_ring_in_the_middle_of_a_change_of_mode)
 {
     struct test_queue queue;
