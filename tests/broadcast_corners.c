@@ -142,7 +142,7 @@ Test(corners, the_typed_front_and_peeking_wait_as_receiving_does)
 {
     begin(RING_BROADCAST_OVERWRITE);
     REQUIRE_OK(ring_broadcast_close_producer(&sender));
-    struct pair got;
+    struct pair got = { 1, 1 };
     struct ring_message message;
     pid_t child = test_spawn(send_two_later, NULL);
     while (test_news_info(segment).producer.peer != RING_PEER_ALIVE)
