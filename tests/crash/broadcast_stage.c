@@ -84,7 +84,7 @@ static void send_and_die(void)
 
 static void build_ends(void)
 {
-    has_producer = flagged(TAKES);
+    has_producer = flagged(TAKES | IDLE);
     has_consumer = !flagged(ALONE);
     if (has_consumer)
         open_consumer();
@@ -230,9 +230,19 @@ static void recover_consumer(unsigned way)
     traffic();
 }
 
+/* The victim was neither. */
+static void recover_nobody(void)
+{
+    WANT_SAME(drain(RING_NO_WAIT), -EAGAIN);
+    ledger_end();
+    traffic();
+}
+
 static void recover(unsigned way)
 {
-    if (flagged(TAKES))
+    if (flagged(IDLE))
+        recover_nobody();
+    else if (flagged(TAKES))
         recover_consumer(way);
     else
         recover_producer(way);
@@ -243,7 +253,7 @@ static void paused(void)
     struct ring_broadcast_producer other;
     if (flagged(ALONE))
         return;
-    if (flagged(TAKES)) {
+    if (flagged(TAKES | IDLE)) {
         int code = fill(1, RING_NO_WAIT);
         WANT(code == 0 || code == -EAGAIN);
         WANT_SAME(drain(RING_NO_WAIT), -EAGAIN);

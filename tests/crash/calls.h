@@ -10,7 +10,7 @@
 #define CALL_IN(topology, verb) CALL_OF(topology, verb)
 #define CALL(verb)              CALL_IN(TOPOLOGY, verb)
 
-enum { MOST = 512, BATCH = 32 };
+enum { MOST = 512, BATCH = 32, IN_VAIN = 200000 };
 
 static struct ring_segment *segment;
 static struct CALL(producer) producer;
@@ -25,6 +25,13 @@ static unsigned char in_a_row[BATCH * MOST];
 ACT attach(void)
 {
     segment = stage_attach();
+}
+
+/* Looks at the ring from outside. */
+ACT look_at_ring(void)
+{
+    struct CALL(info) info = { .struct_size = sizeof info };
+    stage_account()->code = CALL(info)(segment, "ring", &info);
 }
 
 static uint64_t number_of(unsigned index)
@@ -69,6 +76,13 @@ ACT send_one(void)
 ACT send_waiting(void)
 {
     send_now(LONG);
+}
+
+/* Spins, sleeps some times, gives up: step by step. */
+ACT send_in_vain(void)
+{
+    victim_stop_clock();
+    send_now(IN_VAIN);
 }
 
 ACT send_eight(void)
@@ -160,6 +174,12 @@ ACT recv_one(void)
 ACT recv_waiting(void)
 {
     recv_now(LONG);
+}
+
+ACT recv_in_vain(void)
+{
+    victim_stop_clock();
+    recv_now(IN_VAIN);
 }
 
 ACT open_and_recv(void)

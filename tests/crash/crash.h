@@ -59,19 +59,20 @@ struct account {
 struct topology;
 
 enum row_flags {
-    TAKES = 1,        /* the victim receives; else it sends, or neither */
-    ALONE = 2,        /* the other side is dead too: no survivor, only successors */
-    PEER_ASLEEP = 4,  /* the other side has asked to be woken */
-    EACH = 8,         /* publish_bytes 1, and what had returned must not come again */
-    AFTER_DEATH = 16, /* the predecessor in the victim's place died */
-    AFTER_CLOSE = 32, /* it left in good order */
-    IN_FLUX = 64,     /* the victim takes or leaves its place: whether it holds it depends on the step */
-    TIMED = 128,      /* the victim waits, for longer than anybody looks on: it is killed at moments, not at steps */
-    SOLE = 256,       /* MPMC: the victim is the only one of its side */
-    PACKED = 512,     /* what lies in the ring was sent by send_array */
-    NO_SOLE = 2048,   /* MPMC: nobody ever claims alone */
-    LOSSLESS = 4096,  /* broadcast: the policy */
-    IDLE = 1024,      /* the victim neither sends nor receives: it looks, or mends */
+    TAKES = 1,         /* the victim receives; else it sends, or neither */
+    ALONE = 2,         /* the other side is dead too: no survivor, only successors */
+    PEER_ASLEEP = 4,   /* the other side has asked to be woken */
+    EACH = 8,          /* publish_bytes 1, and what had returned must not come again */
+    AFTER_DEATH = 16,  /* the predecessor in the victim's place died */
+    AFTER_CLOSE = 32,  /* it left in good order */
+    IN_FLUX = 64,      /* the victim takes or leaves its place: whether it holds it depends on the step */
+    TIMED = 128,       /* the victim waits, for longer than anybody looks on: it is killed at moments, asleep too */
+    SOLE = 256,        /* MPMC: the victim is the only one of its side */
+    PACKED = 512,      /* what lies in the ring was sent by send_array */
+    NO_SOLE = 2048,    /* MPMC: nobody ever claims alone */
+    LOSSLESS = 4096,   /* broadcast: the policy */
+    CALLS_ONLY = 8192, /* only its system calls: its instructions are libc's */
+    IDLE = 1024,       /* the victim neither sends nor receives: it looks, or mends */
 };
 
 struct row {
@@ -195,6 +196,9 @@ void victim_finish(struct victim *victim);                       /* lets it run 
 void victim_let_go(struct victim *victim, uint64_t nanoseconds); /* lets it run for so long */
 void victim_kill(struct victim *victim);                         /* by SIGKILL, and waits until it is gone */
 uint64_t victim_place(const struct victim *victim);              /* address of its next instruction */
+/* By a victim: from now on its clock goes on by 20 us with each look at it and not otherwise, so that a wait takes the
+ * same steps each time, however long a step takes. */
+void victim_stop_clock(void);
 
 /* Where a victim was after each number of steps. */
 struct path {

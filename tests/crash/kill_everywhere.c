@@ -8,6 +8,11 @@ static void describe(const struct outcome *all, char *text, size_t room)
              (unsigned long long)all->kills, (unsigned long long)all->pauses);
 }
 
+static bool wants(const struct row *row)
+{
+    return !(row->flags & CALLS_ONLY);
+}
+
 const struct program program = {
     .name = "kill-everywhere",
     .usage = "kill-everywhere [--only CALL] [--every N] [--list] [--help]\n"
@@ -18,6 +23,7 @@ const struct program program = {
              "                to 200 for each case. Each instruction is covered by its state in any case.\n"
              "  --list        the calls and their cases\n"
              "Takes a minute or two. Exit status: 0 all survived, 1 a failure, 2 wrong usage.\n",
+    .wants = wants,
     .sweep = sweep,
     .describe = describe,
 };

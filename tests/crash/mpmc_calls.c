@@ -26,6 +26,14 @@ static void open_and_search(void)
     }
 }
 
+static void look_at_ring_and_seats(void)
+{
+    struct ring_mpmc_seat_info info = { .struct_size = sizeof info };
+    look_at_ring();
+    if (stage_account()->code == 0)
+        stage_account()->code = ring_mpmc_seat_info(segment, "ring", 0, &info);
+}
+
 /* What a mender gets depends on the state that the dead one left. */
 static void recv_and_mend(void)
 {
@@ -58,6 +66,10 @@ const struct row mpmc_rows[] = {
       .detail = "everybody dies" },
     { "mpmc send", SEND, .act = send_one, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .code = -EAGAIN,
       .detail = "refused" },
+    { "mpmc send", SEND, .act = send_in_vain, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .code = -ETIMEDOUT,
+      .detail = "waits in vain" },
+    { "mpmc send", SEND, .act = send_in_vain, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .code = -ETIMEDOUT,
+      .flags = SOLE, .detail = "waits in vain, sole" },
     { "mpmc send", SEND, .act = send_waiting, .sizes = SMALL, .fillings = IN(FULL), .count = 1, .flags = TIMED,
       .detail = "waits" },
     { "mpmc send", SEND, .act = send_one, .rival = send_one, .rival_prepare = open_and_send, .sizes = SMALL,
@@ -81,6 +93,10 @@ const struct row mpmc_rows[] = {
       .flags = TAKES | SOLE | ALONE, .detail = "everybody dies" },
     { "mpmc recv", RECV, .act = recv_one, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .code = -EAGAIN,
       .flags = TAKES, .detail = "finds nothing" },
+    { "mpmc recv", RECV, .act = recv_in_vain, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .code = -ETIMEDOUT,
+      .flags = TAKES, .detail = "waits in vain" },
+    { "mpmc recv", RECV, .act = recv_in_vain, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .code = -ETIMEDOUT,
+      .flags = TAKES | SOLE, .detail = "waits in vain, sole" },
     { "mpmc recv", RECV, .act = recv_waiting, .sizes = SMALL, .fillings = IN(EMPTY), .count = 1, .flags = TAKES | TIMED,
       .detail = "waits" },
     { "mpmc recv", RECV, .act = recv_one, .rival = recv_one, .rival_prepare = open_and_recv, .rival_flags = TAKES,
@@ -96,6 +112,8 @@ const struct row mpmc_rows[] = {
       .code = 4, .flags = TAKES | SOLE, .detail = "sole" },
     { "mpmc recv_array", RECV, .act = recv_array, .sizes = 9, .fillings = USUAL, .count = 4, .warm = 1, .code = 4,
       .flags = TAKES },
+    { "mpmc info", MPMC, .prepare = attach, .act = look_at_ring_and_seats, .sizes = SMALL,
+      .fillings = IN(EMPTY) | IN(HALF) | IN(WRAP), .flags = IDLE },
     { "mpmc open_producer", MPMC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(WRAP),
       .flags = IN_FLUX, .detail = "revokes a sole one" },
     { "mpmc open_producer", MPMC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(HALF),

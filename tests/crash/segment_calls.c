@@ -147,6 +147,18 @@ static void attach(void)
     returned(ring_segment_attach(&segment, stage.name, &options, RING_NO_WAIT));
 }
 
+static void attach_read_only(void)
+{
+    struct ring_segment_options options = options_of(RING_READ_ONLY);
+    returned(ring_segment_attach(&segment, stage.name, &options, RING_NO_WAIT));
+}
+
+static void look_at_segment(void)
+{
+    struct ring_segment_info info = { .struct_size = sizeof info };
+    returned(ring_segment_info(segment, &info));
+}
+
 static void open_segment(void)
 {
     struct ring_segment_options options = options_of(0);
@@ -185,6 +197,9 @@ const struct row segment_rows[] = {
     { "segment create", ROW, .act = create, .fillings = ONE, .code = -EEXIST, .detail = "taken" },
     { "segment attach", ROW, .act = attach, .fillings = ONE | FILLED },
     { "segment attach", ROW, .act = attach, .fillings = NONE, .code = -ENOENT, .detail = "none there" },
+    { "segment attach", ROW, .act = attach_read_only, .fillings = ONE | FILLED, .detail = "read-only" },
+    { "segment info", .topology = &segment_topology, .sizes = SMALL, .flags = IDLE | CALLS_ONLY,
+      .prepare = attach_before, .act = look_at_segment, .fillings = FILLED },
     { "segment open", ROW, .act = open_segment, .fillings = NONE | FILLED },
     { "segment close", ROW, .prepare = attach_before, .act = close_segment, .fillings = ONE },
     { "segment unlink", ROW, .act = unlink_segment, .fillings = ONE | FILLED },

@@ -100,10 +100,10 @@ static void build_producer(void)
     bool dies = flagged(TAKES) ? flagged(ALONE) : flagged(AFTER_DEATH);
     if (dies) {
         stage_run_and_die(send_all);
-    } else if (flagged(TAKES) || stage.pending || flagged(AFTER_CLOSE)) {
+    } else if (flagged(TAKES | IDLE) || stage.pending || flagged(AFTER_CLOSE)) {
         open_producer();
         send_pending(&ends.producer);
-        if (flagged(TAKES))
+        if (flagged(TAKES | IDLE))
             has_producer = true;
         else
             WANT_SAME(ring_spsc_close_producer(&ends.producer), 0);
@@ -279,10 +279,22 @@ static void recover_consumer(unsigned way)
         WANT_SAME(ring_spsc_close_producer(&ends.producer), 0);
 }
 
+/* The victim was neither. */
+static void recover_nobody(void)
+{
+    WANT_SAME(ring_spsc_producer_state(&ends.consumer), RING_PEER_ALIVE);
+    WANT_SAME(ring_spsc_consumer_state(&ends.producer), RING_PEER_ALIVE);
+    WANT_SAME(drain(RING_NO_WAIT), -EAGAIN);
+    ledger_end();
+    traffic();
+}
+
 static void recover(unsigned way)
 {
     stage.exact = flagged(EACH);
-    if (flagged(TAKES))
+    if (flagged(IDLE))
+        recover_nobody();
+    else if (flagged(TAKES))
         recover_consumer(way);
     else
         recover_producer(way);
@@ -292,6 +304,10 @@ static void paused(void)
 {
     if (flagged(ALONE))
         return;
+    if (flagged(IDLE)) {
+        WANT_SAME(drain(RING_NO_WAIT), -EAGAIN);
+        return;
+    }
     if (flagged(TAKES)) {
         struct ring_spsc_consumer other;
         int code = fill(3, RING_NO_WAIT);

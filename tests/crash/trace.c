@@ -17,6 +17,26 @@
 
 enum { VICTIM_FAILED = 77 };
 
+static bool clock_stands;
+static int64_t clock_ns;
+
+void victim_stop_clock(void)
+{
+    clock_stands = true;
+}
+
+/* In place of libc's, for the library as well. */
+int clock_gettime(clockid_t clock, struct timespec *time)
+{
+    enum { CALL_NS = 20000 };
+    if (!clock_stands || clock != CLOCK_MONOTONIC)
+        return (int)syscall(SYS_clock_gettime, clock, time);
+    clock_ns += CALL_NS;
+    time->tv_sec = 1000000 + clock_ns / 1000000000;
+    time->tv_nsec = clock_ns % 1000000000;
+    return 0;
+}
+
 /* Tells the tracer that the victim has come to the beginning or the end of its act. */
 void victim_mark(void)
 {
