@@ -1,6 +1,8 @@
 /* schedule.c - see schedule.h. */
 #include "schedule.h"
 
+#include "stores.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,17 +12,7 @@
 
 enum {
     STACK = 256 << 10,
-    STORES = 12,      /* waiting, of one thread */
-    STORE_MOST = 512, /* bytes of one */
-    CHANGES = 6,      /* of priorities in a run */
-};
-
-struct pending {
-    unsigned char *at;
-    size_t size;
-    unsigned epoch; /* release fences before it */
-    bool release;
-    unsigned char bytes[STORE_MOST];
+    CHANGES = 6, /* of priorities in a run */
 };
 
 struct logical {
@@ -31,11 +23,9 @@ struct logical {
     bool (*until)(void *argument);
     uint64_t steps, dies_at;
     int64_t priority;
-    struct pending *order[STORES]; /* the oldest first */
-    unsigned waiting, epoch;
-    struct pending pool[STORES];
     ucontext_t context;
     unsigned char *stack;
+    struct stores stores;
 };
 
 static struct logical threads[LOGICAL_THREADS];
@@ -116,90 +106,32 @@ static void tell(const char *doing, const struct interleave_site *site, const vo
 
 /* ---- Stores that wait ---- */
 
-static bool overlaps(const struct pending *store, const unsigned char *at, size_t size)
-{
-    return store->at < at + size && at < store->at + store->size;
-}
-
-static bool may_go(const struct logical *thread, unsigned index)
-{
-    const struct pending *store = thread->order[index];
-    if (store->release)
-        return index == 0;
-    for (unsigned i = 0; i < index; i++)
-        if (thread->order[i]->epoch != store->epoch || overlaps(thread->order[i], store->at, store->size))
-            return false;
-    return true;
-}
-
-static void let_go(struct logical *thread, unsigned index)
-{
-    struct pending *store = thread->order[index];
-    memcpy(store->at, store->bytes, store->size);
-    thread->waiting--;
-    for (unsigned i = index; i < thread->waiting; i++)
-        thread->order[i] = thread->order[i + 1];
-    thread->order[thread->waiting] = store;
-}
-
-static void settle(struct logical *thread)
-{
-    while (thread->waiting)
-        let_go(thread, 0);
-}
-
-static void settle_some(struct logical *thread)
-{
-    unsigned index = (unsigned)chance_below(thread->waiting);
-    while (!may_go(thread, index))
-        index--;
-    let_go(thread, index);
-}
-
 void schedule_settle(void)
 {
     if (running)
-        settle(&threads[current]);
+        stores_settle(&threads[current].stores);
 }
 
 void schedule_settle_all(void)
 {
     for (unsigned i = 0; running && i < thread_count; i++)
-        settle(&threads[i]);
+        stores_settle(&threads[i].stores);
 }
 
-static void put(struct logical *thread, void *at, const void *value, size_t size, bool release)
+/* One of each thread's may reach memory, once in so many times. */
+static void settle_some(uint64_t rate)
 {
-    if (drain_rate == 0) {
+    for (unsigned i = 0; i < thread_count; i++)
+        if (threads[i].stores.waiting && chance_below(rate) == 0)
+            stores_settle_one(&threads[i].stores);
+}
+
+static void put(void *at, const void *value, size_t size, bool release)
+{
+    if (drain_rate == 0)
         memcpy(at, value, size);
-        return;
-    }
-    if (thread->waiting == STORES)
-        settle_some(thread);
-    struct pending *store = thread->order[thread->waiting++];
-    store->at = at;
-    store->size = size;
-    store->epoch = thread->epoch;
-    store->release = release;
-    memcpy(store->bytes, value, size);
-}
-
-/* What this thread sees there: its own stores first. */
-static void get(struct logical *thread, const void *at, void *value, size_t size)
-{
-    for (unsigned i = thread->waiting; i-- > 0;) {
-        const struct pending *store = thread->order[i];
-        if (!overlaps(store, at, size))
-            continue;
-        const unsigned char *from = at;
-        if (from >= store->at && from + size <= store->at + store->size) {
-            memcpy(value, store->bytes + (from - store->at), size);
-            return;
-        }
-        settle(thread);
-        break;
-    }
-    memcpy(value, at, size);
+    else
+        stores_put(&threads[current].stores, at, value, size, release);
 }
 
 /* ---- Choosing ---- */
@@ -258,7 +190,7 @@ static void die(struct logical *self)
 {
     if (schedule_trace)
         printf("%6llu  %-12s dies\n", (unsigned long long)steps, self->name);
-    settle(self);
+    stores_settle(&self->stores);
     kernel_forget(current);
     self->state = LOGICAL_DEAD;
     go_elsewhere();
@@ -272,9 +204,8 @@ static void step(void)
         die(self);
     if (++steps > STEPS_MOST)
         schedule_fail("no end after %d steps", STEPS_MOST);
-    for (unsigned i = 0; drain_rate && i < thread_count; i++)
-        if (threads[i].waiting && chance_below(drain_rate) == 0)
-            settle_some(&threads[i]);
+    if (drain_rate)
+        settle_some(drain_rate);
     unsigned next = current;
     if (by_priority) {
         for (int i = 0; i < CHANGES; i++)
@@ -298,9 +229,7 @@ void schedule_yield(void)
     if (++steps > STEPS_MOST)
         schedule_fail("no end after %d steps", STEPS_MOST);
     self->priority = --lowest;
-    for (unsigned i = 0; i < thread_count; i++)
-        if (threads[i].waiting && chance_below(4) == 0)
-            settle_some(&threads[i]);
+    settle_some(4);
     go_elsewhere();
 }
 
@@ -320,7 +249,7 @@ static void begin_thread(void)
 {
     struct logical *self = &threads[current];
     self->body(self->argument);
-    settle(self);
+    stores_settle(&self->stores);
     self->state = LOGICAL_ENDED;
     go_elsewhere();
 }
@@ -350,7 +279,7 @@ unsigned schedule_add(const char *name, logical_body body, void *argument, bool 
 {
     struct logical *thread = &threads[thread_count];
     unsigned char *stack = thread->stack ? thread->stack : malloc(STACK);
-    memset(thread, 0, offsetof(struct logical, pool));
+    memset(thread, 0, offsetof(struct logical, stores));
     thread->stack = stack;
     thread->name = name;
     thread->state = LOGICAL_READY;
@@ -358,8 +287,7 @@ unsigned schedule_add(const char *name, logical_body body, void *argument, bool 
     thread->argument = argument;
     thread->until = until;
     thread->priority = 1 + (int64_t)chance_below(1000);
-    for (unsigned i = 0; i < STORES; i++)
-        thread->order[i] = &thread->pool[i];
+    stores_begin(&thread->stores);
     getcontext(&thread->context);
     thread->context.uc_stack.ss_sp = stack;
     thread->context.uc_stack.ss_size = STACK;
@@ -438,7 +366,7 @@ bool interleave_load(const volatile void *word, void *value, size_t size, const 
     if (!is_shared(word))
         return false;
     step();
-    get(&threads[current], at, value, size);
+    stores_get(&threads[current].stores, at, value, size);
     tell("loads", site, at, low_bytes(value, size));
     return true;
 }
@@ -451,9 +379,9 @@ bool interleave_store(volatile void *word, const void *value, size_t size, int o
         return false;
     step();
     bool release = order != memory_order_relaxed && !is_left_out(site);
-    put(&threads[current], at, value, size, release);
+    put(at, value, size, release);
     if (order == memory_order_seq_cst)
-        settle(&threads[current]);
+        schedule_settle();
     tell(release ? "releases" : "stores", site, at, low_bytes(value, size));
     return true;
 }
@@ -461,15 +389,13 @@ bool interleave_store(volatile void *word, const void *value, size_t size, int o
 void interleave_before_swap(volatile void *word, size_t size, int order, const struct interleave_site *site)
 {
     void *at = (void *)(uintptr_t)word;
-    struct logical *self = &threads[current];
     if (!is_shared(word))
         return;
     step();
     bool release = order != memory_order_relaxed && order != memory_order_acquire && !is_left_out(site);
-    for (unsigned i = 0; i < self->waiting && !release; i++)
-        release = overlaps(self->order[i], at, size); /* its own earlier stores to the word come first */
-    if (release)
-        settle(self);
+    /* Its own earlier stores to the word come first. */
+    if (release || stores_touch(&threads[current].stores, at, size))
+        schedule_settle();
     tell("swaps", site, at, low_bytes(at, size));
 }
 
@@ -481,18 +407,18 @@ void interleave_fence(int order, const struct interleave_site *site)
     tell("fence", site, NULL, 0);
     if (order == memory_order_acquire || is_left_out(site))
         return;
-    threads[current].epoch++;
+    threads[current].stores.epoch++;
     if (order == memory_order_seq_cst)
-        settle(&threads[current]);
+        schedule_settle();
 }
 
 static void copy_piece(unsigned char *to, const unsigned char *from, size_t length, const struct interleave_site *site)
 {
     unsigned char bytes[STORE_MOST];
     step();
-    get(&threads[current], from, bytes, length);
+    stores_get(&threads[current].stores, from, bytes, length);
     if (is_shared(to)) {
-        put(&threads[current], to, bytes, length, false);
+        put(to, bytes, length, false);
         tell("copies", site, to, low_bytes(bytes, length));
     } else {
         memcpy(to, bytes, length);

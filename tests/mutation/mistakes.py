@@ -28,12 +28,12 @@ COPY = """    if (length)
 P1 = "    /* P1: relaxed, ordered by P2; read by C1. */\n" + ZERO
 P2 = "    /* P2: release, pairs with C1: payload and zero come before. */\n" + HEADER
 
-mistake("header published without release", "spsc.h", HEADER, HEADER.replace("release", "relaxed"), "thread:spsc_traffic",
+mistake("header published without release", "spsc.h", HEADER, HEADER.replace("release", "relaxed"), "interleave:spsc", "thread:spsc_traffic",
         "model:spsc:HEADER_RELAXED")
-mistake("header published before the payload is copied", "spsc.h", COPY + P1 + P2, P1 + P2 + COPY, "spsc_traffic",
+mistake("header published before the payload is copied", "spsc.h", COPY + P1 + P2, P1 + P2 + COPY, "interleave:spsc", "spsc_traffic",
         "crash:spsc send")
 mistake("zero behind the record forgotten", "spsc.h", P1, "", "spsc_messages", "spsc_wrap")
-mistake("zero behind the record written after the header", "spsc.h", P1 + P2, P2 + P1, "crash:spsc send")
+mistake("zero behind the record written after the header", "spsc.h", P1 + P2, P2 + P1, "interleave:spsc", "crash:spsc send")
 mistake("consumer publishes its position without release", "spsc.h",
         "ring_atomic_store(&consumer->control->head, position, memory_order_release);",
         "ring_atomic_store(&consumer->control->head, position, memory_order_relaxed);", "thread:spsc_traffic")
@@ -110,13 +110,13 @@ mistake("intent stored after the claim", "mpmc.c",
                                                      memory_order_acq_rel, memory_order_acquire))
             continue;
         ring_atomic_store(end->intent, ring_mpmc_intent_word(position, (unsigned)code), memory_order_release);
-""", "crash:mpmc send", "model:mpmc:NO_INTENT_BEFORE_CLAIM")
+""", "interleave:mpmc", "crash:mpmc send", "model:mpmc:NO_INTENT_BEFORE_CLAIM")
 mistake("intent not cleared", "mpmc_private.h",
         "    if (end->sole_mode == RING_MODE_NEVER)\n        ring_atomic_store(end->intent, 0, memory_order_release);\n", "",
         "mpmc_setup", "mpmc_death", "crash:mpmc send", "soak:mpmc")
 mistake("intent cleared before the slot is filled", "mpmc_verbs.c",
         "    put(end, ask.position, message, length);\n    ring_mpmc_finish(end);\n    return 0;\n",
-        "    ring_mpmc_finish(end);\n    put(end, ask.position, message, length);\n    return 0;\n", "crash:mpmc send",
+        "    ring_mpmc_finish(end);\n    put(end, ask.position, message, length);\n    return 0;\n", "interleave:mpmc", "crash:mpmc send",
         "model:mpmc:CLEAR_BEFORE_READY")
 mistake("a message delivered again without its flag", "mpmc_repair.c", "    ask->flags = RING_REDELIVERED;\n",
         "    ask->flags = 0;\n", "mpmc_death", "crash:mpmc recv")
@@ -137,7 +137,7 @@ mistake("a slot filled without release", "mpmc_private.h",
         "    ring_atomic_store(ring_mpmc_slot(&end->view, position), ring_mpmc_free_word(position, end->shift) | word,\n"
         "                      memory_order_release);\n",
         "    ring_atomic_store(ring_mpmc_slot(&end->view, position), ring_mpmc_free_word(position, end->shift) | word,\n"
-        "                      memory_order_relaxed);\n", "thread:orders")
+        "                      memory_order_relaxed);\n", "interleave:mpmc", "thread:orders")
 mistake("a slot freed without release", "mpmc.c", "    ring_atomic_store(slot, next_lap, memory_order_release);\n",
         "    ring_atomic_store(slot, next_lap, memory_order_relaxed);\n", "thread:orders")
 mistake("length of a peeked MPMC message not bounded when it is looked at again", "mpmc_verbs.c",
@@ -145,11 +145,11 @@ mistake("length of a peeked MPMC message not bounded when it is looked at again"
         "fuzz:mpmc-consumer")
 mistake("a reign ended without a barrier for the sole one", "mpmc_mode.c",
         "    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)\n        return -EOPNOTSUPP;\n    int code",
-        "    int code", "soak:mpmc", "model:sole_producers:NO_MEMBARRIER")
+        "    int code", "interleave:mpmc-modes", "soak:mpmc", "model:sole_producers:NO_MEMBARRIER")
 mistake("a reign ended without regard to the sole one's intent", "mpmc_mode.c", "    if (intent & RING_INTENT_MOST)\n        *end =",
         "    if (!intent)\n        *end =", "mpmc_traffic", "soak:mpmc")
 mistake("what a predecessor in the seat left is forgotten", "mpmc_repair.c",
-        "    if (code == 0 && (intent & RING_INTENT_MOST)) {\n", "    if (code == 0 && intent == UINT64_MAX) {\n", "mpmc_death",
+        "    if (code == 0 && (intent & RING_INTENT_MOST)) {\n", "    if (code == 0 && intent == UINT64_MAX) {\n", "interleave:mpmc-death", "mpmc_death",
         "soak:mpmc")
 
 # ---- Broadcast ----
@@ -159,20 +159,20 @@ mistake("a copy not checked for having been overwritten", "broadcast_hot.h",
         "    return ring_atomic_load(view->slot, memory_order_relaxed) != 0;\n", "broadcast_traffic", "soak:broadcast")
 mistake("a slot not marked before it is overwritten", "broadcast_hot.h",
         "    if (RING_LIKELY(position + 1 != producer->limit))\n        ring_broadcast_mark(producer, position + 1, length);\n", "",
-        "broadcast_messages", "broadcast_traffic", "soak:broadcast")
+        "interleave:overwrite", "broadcast_messages", "broadcast_traffic", "soak:broadcast")
 mistake("a broadcast message published without release", "broadcast_hot.h",
         "    ring_atomic_store(slot, word, memory_order_release); /* B3", "    ring_atomic_store(slot, word, memory_order_relaxed); /* B3",
-        "model:overwrite:READY_RELAXED")
+        "interleave:overwrite", "model:overwrite:READY_RELAXED")
 mistake("a loss counted one short", "broadcast.c", "    int code = lose(consumer, next - consumer->position);\n",
         "    int code = lose(consumer, next - consumer->position - 1);\n", "broadcast_messages", "soak:broadcast")
 mistake("a later lap taken for not yet there", "broadcast.c",
         "    return laps <= RING_BROADCAST_LAP_MASK / 2 ? -EOVERFLOW : -EUCLEAN;\n", "    return -EAGAIN;\n", "broadcast_messages")
 mistake("the dead hold a lossless producer back", "broadcast_producer.c",
         "            producer->known_dead[i] = state; /* of this tenure, or a later one that died as well */\n",
-        "            continue;\n", "broadcast_death", "soak:broadcast")
+        "            continue;\n", "interleave:lossless", "broadcast_death", "soak:broadcast")
 mistake("a consumer joins without a look at the producer's limit", "broadcast_join.c",
         "    if ((int64_t)(safe - start->position) <= 0)\n        return;\n",
-        "    if ((int64_t)(safe - start->position) != INT64_MAX)\n        return;\n", "broadcast_joining", "soak:broadcast",
+        "    if ((int64_t)(safe - start->position) != INT64_MAX)\n        return;\n", "interleave:lossless", "broadcast_joining", "soak:broadcast",
         "model:lossless:JOINS_WITHOUT_LOOK_AT_LIMIT")
 
 # ---- Segments, seats, handles ----
