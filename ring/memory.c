@@ -109,8 +109,7 @@ static int make_huge(struct ring_memory *memory, bool strict)
         return 0;
     return ring_error(-EOPNOTSUPP,
                       "RING_STRICT: 2 MiB pages were refused for a segment of %zu bytes (%s): it takes a "
-                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB; System V memory "
-                      "never gets them this way: give .page_bytes",
+                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB",
                       memory->bytes, strerror(-memory->huge_error));
 }
 

@@ -180,8 +180,7 @@ static int create_sized(struct ring_segment **segment, const char *path, const c
 static int create_rounded(struct ring_segment **segment, const char *path, const char *name,
                           const struct ring_segment_options *options)
 {
-    bool collapse = options->flags & RING_HUGE && !options->page_bytes && options->backing != RING_BACKING_SYSTEM_V &&
-                    options->backing != RING_BACKING_GIVEN;
+    bool collapse = options->flags & RING_HUGE && !options->page_bytes && options->backing != RING_BACKING_GIVEN;
     size_t page = options->page_bytes ? options->page_bytes : ring_memory_page();
     size_t small = (size_t)ring_segment_round_up(options->bytes, page);
     size_t large = (size_t)ring_segment_round_up(options->bytes, RING_MEMORY_HUGE);

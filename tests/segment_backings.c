@@ -96,16 +96,29 @@ Test(backings, private_memory_serves_the_threads_of_one_process_and_leaves_nothi
     REQUIRE_SAME(test_descriptors(), descriptors);
 }
 
-Test(backings, private_memory_gets_2_mib_pages_or_tells_why_not)
+Test(backings, each_gets_2_mib_pages_or_tells_why_not)
 {
-    struct ring_segment *segment;
-    struct ring_segment_options options = options_of(RING_BACKING_PRIVATE, 3 * MIB);
-    options.flags = RING_HUGE;
-    REQUIRE_OK(ring_segment_create(&segment, NULL, &options));
-    struct ring_segment_info info = info_of(segment);
-    REQUIRE_SAME(info.bytes, 4 * MIB);
-    REQUIRE(info.huge_error || info.huge_bytes == 4 * MIB);
-    REQUIRE_OK(ring_segment_close(&segment));
+    static const unsigned backings[] = { RING_BACKING_PRIVATE, RING_BACKING_MEMFD, RING_BACKING_SYSTEM_V };
+    for (unsigned i = 0; i < sizeof backings / sizeof *backings; i++) {
+        struct ring_segment *segment;
+        struct ring_segment_options options = options_of(backings[i], 3 * MIB);
+        options.flags = RING_HUGE;
+        REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+        struct ring_segment_info info = info_of(segment);
+        REQUIRE_SAME(info.bytes, 4 * MIB);
+        REQUIRE(info.huge_error || info.huge_bytes == 4 * MIB);
+        REQUIRE_OK(ring_segment_close(&segment));
+        if (backings[i] == RING_BACKING_SYSTEM_V)
+            REQUIRE_OK(ring_segment_unlink(test_name()));
+        options.flags |= RING_STRICT;
+        int code = ring_segment_create(&segment, test_name(), &options);
+        REQUIRE_SAME(code, info.huge_error ? -EOPNOTSUPP : 0);
+        if (code)
+            continue;
+        REQUIRE_OK(ring_segment_close(&segment));
+        if (backings[i] == RING_BACKING_SYSTEM_V)
+            REQUIRE_OK(ring_segment_unlink(test_name()));
+    }
 }
 
 Test(backings, given_memory_is_used_where_it_lies_and_stays_the_callers)
@@ -536,9 +549,6 @@ Test(backings, what_a_backing_cannot_give_is_refused)
     options = options_of(RING_BACKING_MEMFD, MIB);
     options.removal = RING_REMOVE_WITH_CREATOR;
     REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), EINVAL);
-    options = options_of(RING_BACKING_SYSTEM_V, MIB);
-    options.flags = RING_HUGE | RING_STRICT; /* only by page_bytes */
-    REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), EOPNOTSUPP);
     options = options_of(RING_BACKING_SYSTEM_V, MIB);
     options.numa_node = 1000;
     options.flags = RING_STRICT;

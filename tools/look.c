@@ -4,17 +4,11 @@
  * offsets, printable() cleans texts, and whatever vanishes between two looks is left out. */
 #include "ringctl.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pwd.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-
-#define SHARED_MEMORY "/dev/shm"
 
 static const char *owner_name(uid_t owner, char *buffer, size_t size)
 {
@@ -81,6 +75,9 @@ static void list_segment(struct list *list, const struct ring_segment_info *info
         for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_BROADCAST; kind++)
             json_number(&list->json, kind_word(kind), kinds->count[kind]);
         json_number(&list->json, "page_bytes", info->page_bytes);
+        json_text(&list->json, "backing", backing_word(info->backing));
+        json_text(&list->json, "removal", removal_word(info->removal));
+        json_word(&list->json, "held", info->held ? "true" : "false");
         json_text(&list->json, "owner", owner);
         json_number(&list->json, "creator_pid", (uint64_t)info->creator_pid);
         json_text(&list->json, "creator_command", command);
@@ -88,27 +85,47 @@ static void list_segment(struct list *list, const struct ring_segment_info *info
         return;
     }
     if (!list->lines++)
-        printf("%-24s %10s %-20s %8s %-10s %s\n", "SEGMENT", "SIZE", "RINGS", "PAGES", "OWNER", "CREATOR");
-    printf("%-24s %10s %-20s %8s %-10s %s (pid %d)\n", shown, human_bytes(info->bytes, bytes, sizeof bytes),
-           kinds_text(kinds, rings, sizeof rings), human_bytes(info->page_bytes, page, sizeof page), owner, command,
-           (int)info->creator_pid);
+        printf("%-24s %10s %-20s %8s %-9s %-4s %-10s %s\n", "SEGMENT", "SIZE", "RINGS", "PAGES", "BACKING", "HELD",
+               "OWNER", "CREATOR");
+    printf("%-24s %10s %-20s %8s %-9s %-4s %-10s %s (pid %d)\n", shown, human_bytes(info->bytes, bytes, sizeof bytes),
+           kinds_text(kinds, rings, sizeof rings), human_bytes(info->page_bytes, page, sizeof page),
+           backing_word(info->backing), info->held ? "yes" : "no", owner, command, (int)info->creator_pid);
 }
 
-/* Looks at one file: cheaply, without asking for pages or locks. Rubbish and what vanished meanwhile is passed over. */
-static void consider(struct list *list, int directory, const char *name)
+/* System V memory of ours whose file, with its name and locks, somebody has removed. */
+static void list_nameless(struct list *list, int id)
 {
-    struct stat status;
+    if (!list->as_json) {
+        remark(
+            "System V segment %d is of shmring, but has no name: its file in /dev/shm is gone; 'ipcrm -m %d' removes "
+            "it if nobody needs it",
+            id, id);
+        return;
+    }
+    json_open(&list->json, NULL, '{');
+    json_word(&list->json, "name", "null");
+    json_text(&list->json, "backing", backing_word(RING_BACKING_SYSTEM_V));
+    json_number(&list->json, "system_v_id", (uint64_t)id);
+    json_close(&list->json, '}');
+}
+
+/* Looks at one: cheaply, without asking for pages or locks. What cannot be attached, or vanished, is passed over. */
+static void consider(void *context, const struct ring_segment_found *found)
+{
+    struct list *list = context;
     struct ring_segment *segment = NULL;
     struct ring_segment_options options = ring_segment_defaults();
     struct ring_segment_info info = { .struct_size = sizeof info };
     options.flags = RING_ANY_OWNER | RING_READ_ONLY;
-    if (strlen(name) > RING_SEGMENT_NAME_MAX || fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) ||
-        !S_ISREG(status.st_mode) || status.st_size < (off_t)RING_SEGMENT_MIN_BYTES)
+    options.backing = found->backing;
+    if (!found->name[0]) {
+        list_nameless(list, found->system_v_id);
         return;
-    int error = ring_segment_attach(&segment, name, &options, RING_NO_WAIT);
+    }
+    int error = ring_segment_attach(&segment, found->name, &options, RING_NO_WAIT);
     if (error == -EUCLEAN || error == -EPROTONOSUPPORT) {
         char clean[300];
-        complain_library(error, "passing over /%s", printable(name, strlen(name), clean, sizeof clean));
+        complain_library(error, "passing over /%s", printable(found->name, strlen(found->name), clean, sizeof clean));
     }
     if (error)
         return;
@@ -121,22 +138,13 @@ static void consider(struct list *list, int directory, const char *name)
 
 static int list_all(struct list *list)
 {
-    struct dirent **entries = NULL;
-    int directory = open(SHARED_MEMORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int count = directory < 0 ? -1 : scandirat(directory, ".", &entries, NULL, alphasort);
-    if (count < 0)
-        return complain("cannot read %s: %s; is a tmpfs mounted there?", SHARED_MEMORY, strerror(errno));
     list->json.file = stdout;
     if (list->as_json)
         json_open(&list->json, NULL, '[');
-    for (int at = 0; at < count; at++) {
-        consider(list, directory, entries[at]->d_name);
-        free(entries[at]);
-    }
-    free(entries);
+    int error = ring_segment_each(consider, list);
     if (list->as_json)
         json_close(&list->json, ']');
-    return finish_output(STATUS_DONE);
+    return finish_output(error ? complain_library(error, "cannot list segments") : STATUS_DONE);
 }
 
 static error_t parse_ls(int key, char *argument, struct argp_state *state)
@@ -164,7 +172,9 @@ int command_ls(int argc, char **argv)
     static const struct argp argp = {
         .options = json_option,
         .parser = parse_ls,
-        .doc = "List the segments in " SHARED_MEMORY " that may be read; other files there are passed over.",
+        .doc = "List the segments that may be read: in /dev/shm, in each hugetlbfs, and System V segments; whatever "
+               "else is "
+               "there is passed over. HELD tells whether anybody living has it open for writing.",
     };
     struct list list = { .as_json = false };
     if (argp_parse(&argp, argc, argv, 0, NULL, &list))
@@ -173,6 +183,8 @@ int command_ls(int argc, char **argv)
 }
 
 /* ---- info ---- */
+
+#define HUGE_PAGE ((uint64_t)2 << 20)
 
 static const char *node_word(int node, char *buffer, size_t size)
 {
@@ -187,6 +199,64 @@ static void print_refusal(const char *what, int error, const char *advice)
         printf("  %-10s refused: %s (%s). %s\n", what, strerror(-error), error_name(error), advice);
 }
 
+static const char *backing_text(unsigned backing)
+{
+    switch (backing) {
+    case RING_BACKING_POSIX:
+        return "POSIX shared memory";
+    case RING_BACKING_HUGETLBFS:
+        return "hugetlbfs";
+    case RING_BACKING_SYSTEM_V:
+        return "System V shared memory";
+    default:
+        return "unknown";
+    }
+}
+
+static const char *removal_text(unsigned removal)
+{
+    switch (removal) {
+    case RING_REMOVE_WITH_CREATOR:
+        return "goes when its creator closes it";
+    case RING_REMOVE_WITH_LAST:
+        return "goes with the last who has it open";
+    default:
+        return "goes by 'ringctl rm'";
+    }
+}
+
+static void print_backing(const struct ring_segment_info *info)
+{
+    char path[600];
+    printf("  %-10s %s, %s, %s\n", "backing", backing_text(info->backing),
+           printable(info->path, sizeof info->path, path, sizeof path), removal_text(info->removal));
+    if (info->system_v_id >= 0)
+        printf("  %-10s id %d, key 0x%08x, %" PRIu64 " attached, last pid %d\n", "System V", info->system_v_id,
+               (unsigned)info->system_v_key, info->system_v_attached, (int)info->system_v_last_pid);
+    printf("  %-10s %s\n", "held", info->held ? "by somebody living" : "by nobody living");
+}
+
+static void json_backing(struct json *json, const struct ring_segment_info *info)
+{
+    char path[600];
+    json_text(json, "backing", backing_word(info->backing));
+    json_text(json, "path", printable(info->path, sizeof info->path, path, sizeof path));
+    json_text(json, "removal", removal_word(info->removal));
+    json_word(json, "held", info->held ? "true" : "false");
+    if (info->system_v_id < 0) {
+        json_word(json, "system_v", "null");
+        return;
+    }
+    json_open(json, "system_v", '{');
+    json_number(json, "id", (uint64_t)info->system_v_id);
+    json_number(json, "key", (uint32_t)info->system_v_key);
+    json_number(json, "attached", info->system_v_attached);
+    json_number(json, "last_pid", (uint64_t)info->system_v_last_pid);
+    json_number(json, "attached_ns", info->system_v_attached_ns);
+    json_number(json, "detached_ns", info->system_v_detached_ns);
+    json_close(json, '}');
+}
+
 static void print_segment(const struct ring_segment_info *info)
 {
     char name[300], bytes[32], used[32], page[32], huge[32], locked[32], resident[32], node[16], owner[64], command[64];
@@ -198,14 +268,16 @@ static void print_segment(const struct ring_segment_info *info)
     printf("segment /%s\n", printable(info->name, sizeof info->name, name, sizeof name));
     printf("  %-10s %s, %s of it used, %u of %u rings\n", "size", human_bytes(info->bytes, bytes, sizeof bytes),
            human_bytes(info->used_bytes, used, sizeof used), info->rings, info->max_rings);
-    printf("  %-10s %s; %s in 2 MiB pages, %s locked, %s in memory\n", "pages",
+    printf("  %-10s %s; %s in %s pages, %s locked, %s in memory\n", "pages",
            human_bytes(info->page_bytes, page, sizeof page), human_bytes(info->huge_bytes, huge, sizeof huge),
-           human_bytes(info->locked_bytes, locked, sizeof locked),
+           info->page_bytes > HUGE_PAGE ? "huge" : "2 MiB", human_bytes(info->locked_bytes, locked, sizeof locked),
            human_bytes(info->resident_bytes, resident, sizeof resident));
     print_refusal("2 MiB", info->huge_error, "They need Linux 6.1 or newer and free memory in one piece");
     print_refusal("locking", info->lock_error, "Raise the limit: 'ulimit -l', or LimitMEMLOCK= of the service");
     printf("  %-10s %s\n", "NUMA node", node_word(info->numa_node, node, sizeof node));
-    printf("  %-10s %s, mode %04o\n", "owner", owner_name(info->owner, owner, sizeof owner), info->mode);
+    print_backing(info);
+    printf("  %-10s %s, group %u, mode %04o\n", "owner", owner_name(info->owner, owner, sizeof owner),
+           (unsigned)info->group, info->mode);
     printf("  %-10s %s (pid %d), %s, layout %u\n", "created by",
            command_name(info->creator_command, sizeof info->creator_command, command, sizeof command),
            (int)info->creator_pid, when, info->version);
@@ -237,8 +309,10 @@ static void json_segment(struct json *json, const struct ring_segment_info *info
         json_text(json, "numa_node", node_word(info->numa_node, node, sizeof node));
     json_refusal(json, "huge_error", info->huge_error);
     json_refusal(json, "lock_error", info->lock_error);
+    json_backing(json, info);
     json_text(json, "mode", mode);
     json_number(json, "uid", info->owner);
+    json_number(json, "gid", info->group);
     json_text(json, "owner", owner_name(info->owner, text, sizeof text));
     json_number(json, "ring_count", info->rings);
     json_number(json, "max_rings", info->max_rings);
@@ -280,10 +354,6 @@ static int show(const struct look *look)
     struct ring_segment_info info = { .struct_size = sizeof info };
     options.flags = look->flags;
     int error = ring_segment_attach(&segment, look->segment, &options, RING_NO_WAIT);
-    if (error == -EACCES) { /* who may only read may look all the same */
-        options.flags |= RING_READ_ONLY;
-        error = ring_segment_attach(&segment, look->segment, &options, RING_NO_WAIT);
-    }
     if (error)
         return complain_library(error, "cannot look at segment %s", look->segment);
     error = ring_segment_info(segment, &info);
@@ -351,7 +421,7 @@ int command_info(int argc, char **argv)
             "Show a segment: what the machine grants to a process that attaches to it now (pages, locking, node), and "
             "for each ring who takes part in it, where, and how far behind. Disturbs nobody.",
     };
-    struct look look = { .flags = RING_HUGE | RING_LOCK | RING_ANY_OWNER };
+    struct look look = { .flags = RING_HUGE | RING_LOCK | RING_ANY_OWNER | RING_READ_ONLY };
     if (argp_parse(&argp, argc, argv, 0, NULL, &look))
         return STATUS_USAGE;
     return show(&look);

@@ -29,6 +29,11 @@ static error_t parse_create(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_NO_ARGS:
         argp_error(state, "which SEGMENT? For example: ringctl create /market quotes trades");
         return 0;
+    case ARGP_KEY_SUCCESS:
+        if (create->making.segment.removal != RING_REMOVE_BY_HAND)
+            argp_error(state, "--removal %s: what create makes would be gone when it ends; 'ringctl send' may make it",
+                       removal_word(create->making.segment.removal));
+        return 0;
     default:
         (void)argument;
         return ARGP_ERR_UNKNOWN;
@@ -74,8 +79,11 @@ static int create_all(const struct create *create)
     int error = create->add ? ring_segment_open(&segment, create->segment, &options)
                             : ring_segment_create(&segment, create->segment, &options);
     if (error == -EEXIST)
-        return complain_library(error, "cannot make segment %s (--add puts rings into the one there, rm removes it)",
-                                create->segment);
+        return complain_library(
+            error,
+            "cannot make segment %s (--add puts rings into the one there, rm removes it, --reclaim does if "
+            "nobody living holds it)",
+            create->segment);
     if (error)
         return complain_library(error, "cannot make segment %s", create->segment);
     int status = make_rings(create, segment);

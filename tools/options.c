@@ -242,6 +242,9 @@ static error_t parse_making(int key, char *argument, struct argp_state *state)
 {
     struct making *making = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &making->segment;
+        return 0;
     case 'b':
         making->segment.bytes = parse_size(state, argument, "--bytes");
         if (making->segment.bytes < RING_SEGMENT_MIN_BYTES || making->segment.bytes > RING_SEGMENT_MAX_BYTES)
@@ -293,7 +296,10 @@ static const struct argp_option making_options_table[] = {
     { 0 },
 };
 
-const struct argp making_argp = { .options = making_options_table, .parser = parse_making };
+static const struct argp_child making_children[] = { { &backing_argp, 0, NULL, 10 }, { 0 } };
+const struct argp making_argp = { .options = making_options_table,
+                                  .parser = parse_making,
+                                  .children = making_children };
 
 struct making making_defaults(void)
 {

@@ -50,6 +50,12 @@ bool making_options(const struct making *making, size_t rings, struct ring_segme
 int making_ring(const struct making *making, struct ring_segment *segment, const char *ring);
 const char *kind_word(unsigned kind); /* "spsc" */
 
+/* ---- backing.c ---- */
+
+extern const struct argp backing_argp;      /* a child of making_argp; its input is a struct ring_segment_options */
+const char *backing_word(unsigned backing); /* "posix" */
+const char *removal_word(unsigned removal); /* "hand" */
+
 /* ---- text.c: for people and for programs ---- */
 
 /* What stood against it and what to do, on standard error. Returns STATUS_FAILED. */
