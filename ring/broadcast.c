@@ -173,11 +173,11 @@ static int look_while_waiting(void *end, void *call)
     return look(end);
 }
 
-static int look_closely(void *end, void *call, bool *blind)
+static int look_closely(void *end, void *call, unsigned *doubts)
 {
     struct ring_broadcast_consumer *consumer = end;
     (void)call;
-    *blind |= ring_seat_is_blind(&consumer->control->producer);
+    *doubts |= ring_seat_is_blind(&consumer->control->producer) ? RING_WAIT_UNREACHED : 0;
     int code = look(consumer);
     return code == -EAGAIN ? reason_for_nothing(consumer) : code;
 }
@@ -236,7 +236,8 @@ static int await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns)
     if (consumer->published != consumer->position)
         ring_broadcast_publish_position(consumer);
     if (timeout_ns == RING_NO_WAIT)
-        return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer) : -EAGAIN;
+        return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer)
+                                                                 : ring_waiter_refuse(&consumer->waiter, NULL);
     if (consumer->waiter.policy != RING_WAIT_SLEEP) {
         unsigned pauses = back_off(consumer);
         for (unsigned i = 0; i < pauses; i++)

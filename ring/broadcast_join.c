@@ -303,6 +303,7 @@ int ring_broadcast_close_producer(struct ring_broadcast_producer *producer)
     }
     free(producer->known_dead);
     ring_guard_close(&producer->guarded);
+    ring_waiter_close(&producer->waiter);
     ring_segment_drop(segment);
     return 0;
 }
@@ -326,6 +327,7 @@ int ring_broadcast_close_consumer(struct ring_broadcast_consumer *consumer)
     if (ours)
         ring_claim_drop(consumer->claim); /* last: the ring may be gone now */
     ring_guard_close(&consumer->guarded);
+    ring_waiter_close(&consumer->waiter);
     ring_segment_drop(segment);
     return 0;
 }

@@ -126,12 +126,12 @@ static int look_while_waiting(void *end, void *call)
     return look_for_room(end, &look);
 }
 
-static int look_closely(void *end, void *call, bool *blind)
+static int look_closely(void *end, void *call, unsigned *doubts)
 {
     struct look look = { .unreachable = false };
     (void)call;
     int code = look_past_the_dead(end, &look);
-    *blind |= look.unreachable;
+    *doubts |= look.unreachable ? RING_WAIT_UNREACHED : 0;
     return code;
 }
 
@@ -159,6 +159,8 @@ int ring_broadcast_find_room(struct ring_broadcast_producer *producer, int64_t t
         code = ring_wait(&producer->waiter, NULL, timeout_ns);
     else if (code == -EAGAIN && producer->fruitless++ % PROBE_EACH == 0)
         code = look_past_the_dead(producer, &look);
+    if (code == -EAGAIN && timeout_ns == RING_NO_WAIT)
+        code = ring_waiter_refuse(&producer->waiter, NULL);
     return code;
 }
 

@@ -346,15 +346,16 @@ static int look(void *end, void *ask)
     return try_claim(end, ask);
 }
 
-/* *blind also where somebody living is in the middle of something: should he die, nobody tells. */
-static int look_closely(void *participant, void *ask, bool *blind)
+static int look_closely(void *participant, void *ask, unsigned *doubts)
 {
     struct ring_mpmc_end *end = participant;
     bool busy = false;
     int code = search_and_try(end, ask, &busy);
     if (code == -EAGAIN)
         code = reason(end, ask);
-    *blind |= busy || ring_atomic_load(&end->view.control->blind, memory_order_relaxed); /* M18 */
+    *doubts |= busy ? RING_WAIT_UNFINISHED : 0;
+    if (ring_atomic_load(&end->view.control->blind, memory_order_relaxed)) /* M18 */
+        *doubts |= RING_WAIT_UNREACHED;
     return code;
 }
 
@@ -383,7 +384,7 @@ static int try_without_waiting(struct ring_mpmc_end *end, struct ring_mpmc_ask *
     if (ring_atomic_load(&control->attached[!end->consumer], memory_order_relaxed) == 0 && /* M17 */
         ring_atomic_load(&control->ended[!end->consumer], memory_order_relaxed) != RING_PEER_NEVER)
         return reason(end, ask);
-    return -EAGAIN;
+    return ring_waiter_refuse(&end->waiter, ask);
 }
 
 static int claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, int64_t timeout_ns)

@@ -427,6 +427,7 @@ static int close_end(struct ring_mpmc_end *end)
     ring_mpmc_fail(end, -EBADF);
     ring_mpmc_settle(end);
     ring_guard_close(&end->guarded);
+    ring_waiter_close(&end->waiter);
     ring_segment_drop(segment);
     return 0;
 }

@@ -17,6 +17,7 @@
 #include <ring/segment.h>
 #include <ring/spsc.h>
 #include <ring/wait.h>
+#include <ring/wait_any.h>
 
 #define RING_VERSION_MAJOR 0
 #define RING_VERSION_MINOR 1

@@ -99,30 +99,33 @@ static int look_while_waiting(void *end, void *call)
     return look_for_room(end, *(const uint64_t *)call);
 }
 
-static int look_closely_for_room(void *end, void *call, bool *blind)
+static int look_closely_for_room(void *end, void *call, unsigned *doubts)
 {
     struct ring_spsc_producer *producer = end;
     uint64_t stride = *(const uint64_t *)call;
-    *blind |= ring_seat_is_blind(&producer->control->consumer);
+    *doubts |= ring_seat_is_blind(&producer->control->consumer) ? RING_WAIT_UNREACHED : 0;
     int code = look_for_room(producer, stride);
     return code == -EAGAIN ? reason_for_no_room(producer, stride) : code;
 }
 
 const struct ring_wait_looks ring_spsc_producer_looks = { look_while_waiting, look_closely_for_room };
 
-int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, int64_t timeout_ns)
+int ring_spsc_try_room(struct ring_spsc_producer *producer, uint64_t stride)
 {
     if (producer->fault)
         return producer->fault;
-    if (producer->reserved)
-        return -EBUSY;
-    int code = look_for_room(producer, stride);
+    return producer->reserved ? -EBUSY : look_for_room(producer, stride);
+}
+
+int ring_spsc_make_room(struct ring_spsc_producer *producer, uint64_t stride, int64_t timeout_ns)
+{
+    int code = ring_spsc_try_room(producer, stride);
     if (code != -EAGAIN)
         return code;
     if (timeout_ns == RING_NO_WAIT) {
         if (ring_seat_is_closed(&producer->control->consumer))
             return reason_for_no_room(producer, stride);
-        return -EAGAIN;
+        return ring_waiter_refuse(&producer->waiter, &stride);
     }
     return ring_wait(&producer->waiter, &stride, timeout_ns);
 }
@@ -233,10 +236,10 @@ static int look(void *end, void *call)
     return look_for_message(end);
 }
 
-static int look_closely(void *end, void *call, bool *blind)
+static int look_closely(void *end, void *call, unsigned *doubts)
 {
     struct ring_spsc_consumer *consumer = end;
-    *blind |= ring_seat_is_blind(&consumer->control->producer);
+    *doubts |= ring_seat_is_blind(&consumer->control->producer) ? RING_WAIT_UNREACHED : 0;
     int code = look(consumer, call);
     return code == -EAGAIN ? reason_for_nothing(consumer) : code;
 }
@@ -282,7 +285,8 @@ int ring_spsc_await(struct ring_spsc_consumer *consumer, int64_t timeout_ns)
         return code;
     ring_spsc_publish_head(consumer);
     if (timeout_ns == RING_NO_WAIT)
-        return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer) : -EAGAIN;
+        return ring_seat_is_closed(&consumer->control->producer) ? reason_for_nothing(consumer)
+                                                                 : ring_waiter_refuse(&consumer->waiter, NULL);
     if (consumer->waiter.policy != RING_WAIT_SLEEP) {
         unsigned pauses = back_off(consumer);
         for (unsigned i = 0; i < pauses; i++)

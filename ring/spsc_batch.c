@@ -25,10 +25,10 @@ static int64_t fit(struct ring_spsc_producer *producer, size_t length, size_t co
         most = 1;
     uint64_t room = producer->limit - producer->position;
     if (RING_UNLIKELY(room < ring_spsc_stride(most * pace))) {
-        int code = ring_spsc_make_room(producer, ring_spsc_stride(most * pace), RING_NO_WAIT);
+        int code = ring_spsc_try_room(producer, ring_spsc_stride(most * pace));
         if (code && most > 1 && producer->fault == 0 && !producer->reserved)
             code = producer->limit - producer->position >= ring_spsc_stride(pace) ? 0 : code;
-        if (code == -EAGAIN && timeout_ns != RING_NO_WAIT)
+        if (code == -EAGAIN)
             code = ring_spsc_make_room(producer, ring_spsc_stride(pace), timeout_ns);
         if (code)
             return code;

@@ -82,6 +82,9 @@ RING_PRIVATE void ring_spsc_settle(struct ring_spsc_consumer *consumer);
 RING_PRIVATE int ring_spsc_fail_consumer(struct ring_spsc_consumer *consumer, int fault);
 RING_PRIVATE int ring_spsc_fail_producer(struct ring_spsc_producer *producer, int fault);
 
+/* One look: 0: there is room, -EAGAIN: not now, else why never. */
+RING_PRIVATE int ring_spsc_try_room(struct ring_spsc_producer *producer, uint64_t stride);
+
 /* How the two sides look while they wait. */
 RING_PRIVATE extern const struct ring_wait_looks ring_spsc_producer_looks;
 RING_PRIVATE extern const struct ring_wait_looks ring_spsc_consumer_looks;

@@ -389,6 +389,7 @@ int ring_spsc_close_producer(struct ring_spsc_producer *producer)
     producer->claim = NULL;
     if (segment->pid == getpid())
         ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, false);
+    ring_waiter_close(&producer->waiter);
     ring_segment_drop(segment);
     return 0;
 }
@@ -409,6 +410,7 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
     }
     consumer->claim = NULL;
     ring_spsc_fail_consumer(consumer, -EBADF);
+    ring_waiter_close(&consumer->waiter);
     ring_segment_drop(segment);
     return 0;
 }

@@ -22,7 +22,7 @@
  * If the kernel has no membarrier, or the other side's process is not registered, sleeps are cut to 1 ms instead: the
  * busy side still pays nothing, and a wake that falls between costs that millisecond.
  */
-#include <ring/wait.h>
+#include <ring/wait_private.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -82,11 +82,6 @@ unsigned ring_back_off_next(struct ring_back_off *back_off, bool stream, uint64_
 
 /* ---- The bell ---- */
 
-static RING_ATOMIC(uint32_t) * calls_of(RING_ATOMIC(uint32_t) * asleep)
-{
-    return asleep + 1; /* as all layouts have it, by static_assert */
-}
-
 bool ring_wait_register(void)
 {
     static RING_ATOMIC(int)
@@ -99,26 +94,19 @@ bool ring_wait_register(void)
     return state == 1;
 }
 
-/* What `asleep` says. */
-enum request {
-    ONE = 1, /* somebody sleeps; one of them is enough */
-    ALL = 2, /* somebody else takes part who may not come when he is called: call all */
-};
-
-/* W1. *seen: what to sleep on. False: the kernel has no such barrier. */
-static bool announce(RING_ATOMIC(uint32_t) * asleep, enum request bit, uint32_t *seen)
+bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep, enum ring_wait_request bit, uint32_t *seen)
 {
     /* W1: acquire, pairs with W2: noted before the bit is set; and seq_cst, with the barrier for everybody; pairs with
      * P3 and its like. */
-    *seen = ring_atomic_load(calls_of(asleep), memory_order_acquire);
+    *seen = ring_atomic_load(ring_wait_calls(asleep), memory_order_acquire);
     atomic_fetch_or_explicit(asleep, bit, memory_order_seq_cst);
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
 /* Sleeps until the bell is rung, the deadline, or the bound. */
-static void sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, int64_t deadline_ns, bool blind)
+static void sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, int64_t deadline_ns, bool restless)
 {
-    int64_t nap = blind ? RING_WAIT_BOUND_BLIND_NS : RING_WAIT_BOUND_NS;
+    int64_t nap = restless ? RING_WAIT_BOUND_BLIND_NS : RING_WAIT_BOUND_NS;
     if (deadline_ns != RING_CLOCK_NEVER) {
         int64_t left = deadline_ns - ring_clock_monotonic();
         if (left <= 0)
@@ -128,15 +116,15 @@ static void sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, in
     }
     struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
     /* Not FUTEX_PRIVATE: the word lies in shared memory. Every reason to come back is a reason to look again. */
-    syscall(SYS_futex, (uintptr_t)calls_of(asleep), FUTEX_WAIT, seen, &limit, NULL, 0);
+    syscall(SYS_futex, (uintptr_t)ring_wait_calls(asleep), FUTEX_WAIT, seen, &limit, NULL, 0);
 }
 
 /* W2: `calls` moves on, then up to `most` of those who sleep on it are woken. How many. */
 static long call(RING_ATOMIC(uint32_t) * asleep, int most)
 {
     /* Release: the bit was cleared before, if it was; who waits for it looks at the ring itself, by an acquire load. */
-    atomic_fetch_add_explicit(calls_of(asleep), 1, memory_order_release);
-    return syscall(SYS_futex, (uintptr_t)calls_of(asleep), FUTEX_WAKE, most, NULL, NULL, 0);
+    atomic_fetch_add_explicit(ring_wait_calls(asleep), 1, memory_order_release);
+    return syscall(SYS_futex, (uintptr_t)ring_wait_calls(asleep), FUTEX_WAKE, most, NULL, NULL, 0);
 }
 
 void ring_wake(RING_ATOMIC(uint32_t) * asleep)
@@ -148,7 +136,7 @@ void ring_wake(RING_ATOMIC(uint32_t) * asleep)
 
 void ring_wake_one(RING_ATOMIC(uint32_t) * asleep)
 {
-    if (ring_atomic_load(asleep, memory_order_relaxed) != ONE || call(asleep, 1) == 0)
+    if (ring_atomic_load(asleep, memory_order_relaxed) != RING_WAIT_ONE || call(asleep, 1) == 0)
         ring_wake(asleep);
 }
 
@@ -196,6 +184,41 @@ struct ring_waiter ring_waiter_start(const struct ring_wait_looks *looks, void *
 void ring_waiter_move(struct ring_waiter *waiter, RING_ATOMIC(uint32_t) * asleep)
 {
     waiter->asleep = asleep;
+    if (waiter->door)
+        waiter->door->light(waiter->door); /* what is under way is of the old one */
+}
+
+void ring_waiter_close(struct ring_waiter *waiter)
+{
+    if (waiter->door)
+        waiter->door->close(waiter->door);
+    waiter->door = NULL;
+    waiter->looks = NULL;
+}
+
+/* A barrier in every thread of every process: some milliseconds. For peers that the quick one does not reach. */
+static bool reach_everybody(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0;
+}
+
+int ring_waiter_refuse(struct ring_waiter *waiter, void *call)
+{
+    struct ring_door *door = waiter->door;
+    RING_ATOMIC(uint32_t) *asleep = waiter->asleep;
+    uint32_t seen;
+    if (RING_LIKELY(!door) || door->is_dark(door))
+        return -EAGAIN;
+    unsigned doubts = ring_wait_announce(asleep, RING_WAIT_ALL, &seen) ? 0 : RING_WAIT_UNREACHED;
+    int code = waiter->looks->look_closely(waiter->end, call, &doubts);
+    if (code == -EAGAIN && (doubts & RING_WAIT_UNREACHED)) {
+        if (!reach_everybody())
+            return code;
+        code = waiter->looks->look(waiter->end, call);
+    }
+    if (code == -EAGAIN && asleep == waiter->asleep)
+        door->arm(door, ring_wait_calls(asleep), seen);
+    return code;
 }
 
 int ring_waiter_polls(const struct ring_waiter *waiter)
@@ -235,15 +258,16 @@ static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, voi
     waiter->slept = true;
     if (waiter->shown) /* W5: relaxed, for people */
         ring_atomic_store(waiter->shown, 1, memory_order_relaxed);
-    bool blind = !announce(asleep, ONE, &seen);
-    int code = waiter->looks->look_closely(waiter->end, call, &blind);
+    unsigned doubts =
+        ring_wait_announce(asleep, waiter->door ? RING_WAIT_ALL : RING_WAIT_ONE, &seen) ? 0 : RING_WAIT_UNREACHED;
+    int code = waiter->looks->look_closely(waiter->end, call, &doubts);
     if (code == -EAGAIN && asleep == waiter->asleep) {
-        sleep_until_called(asleep, seen, wait->deadline_ns, blind);
+        sleep_until_called(asleep, seen, wait->deadline_ns, doubts != 0);
         code = waiter->looks->look(waiter->end, call);
     }
     /* W3: relaxed: a wake for nothing is all that a late reader causes. Where others may sleep the bit is theirs too.
      */
-    if (!waiter->several)
+    if (!waiter->several && !waiter->door)
         ring_atomic_store(asleep, 0, memory_order_relaxed);
     if (waiter->shown)
         ring_atomic_store(waiter->shown, 0, memory_order_relaxed); /* W5 */
@@ -253,10 +277,10 @@ static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, voi
 /* Spinning was not enough. */
 static int go_to_sleep(struct ring_waiter *waiter, struct wait *wait, void *call)
 {
-    bool blind = false;
+    unsigned doubts = 0;
     if (waiter->policy != RING_WAIT_SPIN && waiter->asleep)
         return announce_and_sleep(waiter, wait, call);
-    int code = waiter->looks->look_closely(waiter->end, call, &blind);
+    int code = waiter->looks->look_closely(waiter->end, call, &doubts);
     if (code != -EAGAIN)
         return code;
     if (waiter->policy == RING_WAIT_SPIN)
@@ -286,7 +310,7 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
     int code = -EAGAIN;
     waiter->slept = false;
     while (code == -EAGAIN) {
-        bool blind = false;
+        unsigned doubts = 0;
         switch (pause_or_sleep(waiter, &wait)) {
         case LOOK:
             code = waiter->looks->look(waiter->end, call);
@@ -296,7 +320,7 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
             break;
         case EXPIRED:
         default:
-            code = waiter->looks->look_closely(waiter->end, call, &blind);
+            code = waiter->looks->look_closely(waiter->end, call, &doubts);
             if (code == -EAGAIN)
                 code = -ETIMEDOUT;
         }

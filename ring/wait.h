@@ -41,6 +41,7 @@ struct ring_back_off {
 };
 
 struct ring_wait_looks;
+struct ring_door;
 
 /* Part of every endpoint; private to it. */
 struct ring_waiter {
@@ -49,9 +50,10 @@ struct ring_waiter {
     RING_ATOMIC(uint32_t) * asleep;      /* the bell of its own side; NULL: nobody can wake it (an observer) */
     RING_ATOMIC(uint32_t) * shown;       /* 1 while it sleeps, for people; or NULL */
     enum ring_wait_policy policy;
-    uint32_t spin_ns; /* how long it spins now before it sleeps: learned */
-    bool several;     /* others may sleep on the same bell */
-    bool slept;       /* in the wait last begun */
+    uint32_t spin_ns;       /* how long it spins now before it sleeps: learned */
+    bool several;           /* others may sleep on the same bell */
+    bool slept;             /* in the wait last begun */
+    struct ring_door *door; /* where news goes while it does not wait: a descriptor, or a ring_any; or NULL */
     struct ring_back_off back_off;
 };
 
@@ -61,15 +63,28 @@ RING_INLINE void ring_waiter_set_policy(struct ring_waiter *waiter, enum ring_wa
     waiter->policy = policy;
 }
 
+/* A descriptor for select, poll, epoll and the like: readable (POLLIN, for producers too) while there may be something
+ * to receive, or room to send. It stays so, level-triggered, until a call of the endpoint with RING_NO_WAIT answers
+ * -EAGAIN; so call until then, and only then poll. Readable for nothing at first, and about once a second, so that the
+ * death of a peer is noticed by the call that follows. The endpoint owns it: never read, write or close it; it goes
+ * with the endpoint. -EOPNOTSUPP: an observer; or no membarrier here. -EBUSY: part of a ring_any. -EMFILE and its like.
+ * With a descriptor RING_NO_WAIT enters the kernel: once per change from readable to not readable. */
+RING_PUBLIC int ring_waiter_fd(struct ring_waiter *waiter);
+
 /* ---- For the topologies. ---- */
+
+/* Why not to sleep for long. */
+enum ring_wait_doubt {
+    RING_WAIT_UNREACHED = 1,  /* somebody is not reached by membarrier, so may publish without seeing that we sleep */
+    RING_WAIT_UNFINISHED = 2, /* somebody is in the middle of something; should he die, nobody would tell */
+};
 
 /* How to look. 0 or more: it is there (or was taken: `call` is what the topology's verb passed on); -EAGAIN: not yet;
  * else an error that ends the wait. */
 struct ring_wait_looks {
     int (*look)(void *end, void *call);
-    /* The same, and asks what became of the others. *blind is set where one of them may publish without seeing that we
-     * asked to be woken: its process is not reached by membarrier, or it is to be looked after from time to time. */
-    int (*look_closely)(void *end, void *call, bool *blind);
+    /* The same, and asks what became of the others; adds to *doubts (enum ring_wait_doubt). */
+    int (*look_closely)(void *end, void *call, unsigned *doubts);
 };
 
 /* `most_pauses`: after so many the other side might have filled (emptied) the ring. */
@@ -91,6 +106,13 @@ RING_PRIVATE int ring_waiter_polls(const struct ring_waiter *waiter);
 
 /* Waits by the endpoint's policy. What a look said, or -ETIMEDOUT. timeout_ns: negative without limit; not 0. */
 RING_PRIVATE int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns);
+
+/* A call that must not wait found nothing: makes the door dark, if there is one that is not. What the last look said,
+ * mostly -EAGAIN. */
+RING_PRIVATE int ring_waiter_refuse(struct ring_waiter *waiter, void *call);
+
+/* The endpoint is being closed. */
+RING_PRIVATE void ring_waiter_close(struct ring_waiter *waiter);
 
 /* Registers this process for expedited membarriers, once. True: it is registered. */
 RING_PRIVATE bool ring_wait_register(void);

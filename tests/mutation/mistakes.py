@@ -85,7 +85,7 @@ mistake("sleeper announces itself without a barrier for the others", "wait.c",
 mistake("sleeper does not look again after its announcement", "wait.c",
         "    int code = waiter->looks->look_closely(waiter->end, call, &blind);\n    if (code == -EAGAIN && asleep == waiter->asleep) {\n        sleep_until",
         "    int code = -EAGAIN;\n    if (code == -EAGAIN && asleep == waiter->asleep) {\n        sleep_until", "model:sleep:NO_SECOND_LOOK")
-mistake("a sleeper takes back what others announced", "wait.c", "    if (!waiter->several)\n", "",
+mistake("a sleeper takes back what others announced", "wait.c", "    if (!waiter->several && !waiter->door)\n", "",
         "model:sleep:WITHDRAWS_FOR_ALL")
 mistake("the bit cleared while more of them may sleep", "wait.c",
         "    if (ring_atomic_load(asleep, memory_order_relaxed) != 0 && call(asleep, 1) == 0)\n        ring_wake(asleep);\n",

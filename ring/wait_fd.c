@@ -1,0 +1,189 @@
+/* wait_fd.c - level 5: a descriptor for an endpoint: readable while there may be something to receive (room to send).
+ *
+ * It is an eventfd. Readable means lit, see wait_private.h; only a call of the endpoint that answers -EAGAIN makes it
+ * dark, after it has announced itself on the bell, like a sleeper, and has looked once more. What lights it again is a
+ * wait on the bell's futex that stays under way while the thread does other things: in an io_uring, whose answers
+ * signal the eventfd, or else in a thread of its own. So the other side does for a descriptor what it does for a
+ * sleeper, FUTEX_WAKE, and only when it is dark; it needs no right to the descriptor and no knowledge of it, and the
+ * death of either side leaves nothing behind. docs/waiting.md tells what else was considered.
+ *
+ * Why nothing is lost between looking and waiting: the wait names the number of calls noted before the announcement
+ * (W1), and answers at once if it has moved. Why nothing is lost while the eventfd is read: answers are taken first,
+ * then it is read, then it is looked whether there is another answer; only then the next wait is submitted. Model:
+ * tests/model/sleep.pml with -DDESCRIPTOR.
+ */
+#include <ring/wait_private.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <ring/error.h>
+
+enum { CALLED = 1, TICKED = 2 }; /* tags */
+
+struct descriptor {
+    struct ring_door door;
+    int eventfd;
+    pid_t pid;
+    struct ring_uring uring;
+    bool pending;                   /* a wait is under way in the io_uring */
+    RING_ATOMIC(uint32_t) * calls;  /* on what */
+    struct ring_listener *listener; /* instead of the io_uring; or NULL */
+};
+
+static struct descriptor *descriptor_of(struct ring_door *door)
+{
+    return (struct descriptor *)(void *)door; /* it is the first member */
+}
+
+static void make_readable(struct descriptor *descriptor)
+{
+    descriptor->door.lit = true;
+    if (write(descriptor->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+        return; /* only when it is full, so readable */
+}
+
+static void light(struct ring_door *door)
+{
+    make_readable(descriptor_of(door));
+}
+
+static void make_unreadable(struct descriptor *descriptor)
+{
+    uint64_t times;
+    descriptor->door.lit = false;
+    if (read(descriptor->eventfd, &times, sizeof times) < 0)
+        return; /* it was not readable */
+}
+
+/* ---- By io_uring ---- */
+
+static bool is_dark_by_uring(struct ring_door *door)
+{
+    struct descriptor *descriptor = descriptor_of(door);
+    return !door->lit && descriptor->pending && !ring_uring_has_news(&descriptor->uring);
+}
+
+/* Takes the answers. */
+static void read_answers(struct descriptor *descriptor)
+{
+    uint64_t tag;
+    while ((tag = ring_uring_next(&descriptor->uring)) != 0)
+        if (tag == CALLED)
+            descriptor->pending = false;
+}
+
+/* The queue belongs to the thread that used it first: another one needs its own. */
+static int renew(struct descriptor *descriptor)
+{
+    ring_uring_close(&descriptor->uring);
+    descriptor->pending = false;
+    int code = ring_uring_open(&descriptor->uring, 4, descriptor->eventfd);
+    if (!code && !ring_uring_tick(&descriptor->uring, RING_DOOR_BOUND_NS, TICKED))
+        code = -EAGAIN;
+    return code ? code : ring_uring_enter(&descriptor->uring, 0);
+}
+
+/* Submits a wait. False: it answered at once, or could not be submitted. */
+static bool submit(struct descriptor *descriptor, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
+{
+    struct ring_uring *uring = &descriptor->uring;
+    int code = ring_uring_wait_for_call(uring, calls, seen, CALLED) ? ring_uring_enter(uring, 0) : -EAGAIN;
+    if (code == -EEXIST && renew(descriptor) == 0)
+        code = ring_uring_wait_for_call(uring, calls, seen, CALLED) ? ring_uring_enter(uring, 0) : -EAGAIN;
+    descriptor->calls = calls;
+    descriptor->pending = !code;
+    return !code && !ring_uring_has_news(uring);
+}
+
+static void arm_by_uring(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
+{
+    struct descriptor *descriptor = descriptor_of(door);
+    int code = ring_uring_has_news(&descriptor->uring) ? ring_uring_enter(&descriptor->uring, 0) : 0;
+    read_answers(descriptor);
+    if (!code && descriptor->pending && descriptor->calls != calls)
+        code = -EEXIST; /* another ring, another bell: what is under way is of no use */
+    if (code && renew(descriptor) != 0) {
+        make_readable(descriptor); /* and try again the next time */
+        return;
+    }
+    make_unreadable(descriptor);
+    if (ring_uring_has_news(&descriptor->uring) || (!descriptor->pending && !submit(descriptor, calls, seen)))
+        make_readable(descriptor);
+}
+
+/* ---- By a thread ---- */
+
+static bool is_dark_by_listener(struct ring_door *door)
+{
+    return !door->lit && !ring_listener_has_heard(descriptor_of(door)->listener);
+}
+
+static void arm_by_listener(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
+{
+    struct descriptor *descriptor = descriptor_of(door);
+    ring_listener_forget(descriptor->listener);
+    make_unreadable(descriptor);
+    ring_listener_listen(descriptor->listener, calls, seen);
+}
+
+/* ---- Coming and going ---- */
+
+static void close_descriptor(struct ring_door *door)
+{
+    struct descriptor *descriptor = descriptor_of(door);
+    ring_uring_close(&descriptor->uring);
+    if (descriptor->listener && descriptor->pid == getpid()) /* in a forked child there is no such thread */
+        ring_listener_close(descriptor->listener);
+    close(descriptor->eventfd);
+    free(descriptor);
+}
+
+static int open_descriptor(struct descriptor *descriptor)
+{
+    descriptor->uring.fd = -1;
+    descriptor->pid = getpid();
+    descriptor->door = (struct ring_door){ true, is_dark_by_uring, arm_by_uring, light, close_descriptor };
+    descriptor->eventfd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (descriptor->eventfd < 0)
+        return ring_error(-errno, "cannot make an eventfd: too many descriptors are open");
+    if (renew(descriptor) == 0)
+        return 0;
+    ring_uring_close(&descriptor->uring);
+    descriptor->door.is_dark = is_dark_by_listener;
+    descriptor->door.arm = arm_by_listener;
+    int code = ring_listener_open(&descriptor->listener, descriptor->eventfd);
+    if (code)
+        close(descriptor->eventfd);
+    return code;
+}
+
+int ring_waiter_fd(struct ring_waiter *waiter)
+{
+    if (!waiter || !waiter->looks)
+        return ring_error(-EBADF, "this endpoint is not open");
+    if (!waiter->asleep)
+        return ring_error(-EOPNOTSUPP,
+                          "an observer leaves no trace in the ring, so nobody can tell it of messages: open "
+                          "a consumer, or poll");
+    if (waiter->door)
+        return waiter->door->close == close_descriptor
+                   ? descriptor_of(waiter->door)->eventfd
+                   : ring_error(-EBUSY, "this endpoint is waited for by a ring_any: take it out of there first");
+    if (!ring_wait_register())
+        return ring_error(-EOPNOTSUPP, "this kernel or sandbox refuses membarrier, without which a message may come "
+                                       "unnoticed: use time limits instead");
+    struct descriptor *descriptor = calloc(1, sizeof *descriptor);
+    if (!descriptor)
+        return ring_error(-ENOMEM, "out of memory");
+    int code = open_descriptor(descriptor);
+    if (code) {
+        free(descriptor);
+        return code;
+    }
+    waiter->door = &descriptor->door;
+    return descriptor->eventfd;
+}

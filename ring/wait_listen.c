@@ -1,0 +1,145 @@
+/* wait_listen.c - level 5: a thread that waits for the calls of one bell and passes them on to a descriptor, where the
+ * kernel has no io_uring for that (before Linux 6.7, or forbidden: many containers do).
+ *
+ * Owner and thread share `order`, a futex of this process, and what is to be listened to. The owner writes that down,
+ * then counts `order` up (N0); the thread reads it after it has seen the new number. It waits for both words at once
+ * (futex_waitv, Linux 5.16); where that is missing it wakes each 50 ms to look at `order`.
+ */
+#include <ring/wait_private.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ring/clock.h>
+#include <ring/error.h>
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449 /* the same number on all architectures */
+#endif
+
+/* As in the kernel's interface; older headers lack it. */
+struct two_words {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+enum { OF_32_BITS = 2, PRIVATE = 128, STACK = 64 << 10 };
+
+struct ring_listener {
+    RING_ATOMIC(uint32_t) order; /* N0: number of what is to be done */
+    RING_ATOMIC(bool) heard;     /* N1: it has written since it was last forgotten */
+    bool ends;                   /* these three belong to the current order */
+    RING_ATOMIC(uint32_t) * calls;
+    uint32_t seen;
+    int eventfd;
+    pthread_t thread;
+};
+
+/* Sleeps until one of the words is not as given, or some time has passed; or for no reason. */
+static void sleep_on_both(struct ring_listener *listener, uint32_t order, int64_t until_ns)
+{
+    struct two_words words[2] = { { listener->seen, (uintptr_t)listener->calls, OF_32_BITS, 0 },
+                                  { order, (uintptr_t)&listener->order, OF_32_BITS | PRIVATE, 0 } };
+    struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
+    if (syscall(SYS_futex_waitv, words, 2, 0, &until, CLOCK_MONOTONIC) == 0 || errno != ENOSYS)
+        return;
+    struct timespec nap = { 0, RING_WAIT_BOUND_NS };
+    syscall(SYS_futex, (uintptr_t)listener->calls, FUTEX_WAIT, listener->seen, &nap, NULL, 0);
+}
+
+/* Until it has heard something, or has new orders. */
+static void listen_to(struct ring_listener *listener, uint32_t order)
+{
+    int64_t until_ns = ring_clock_monotonic() + RING_DOOR_BOUND_NS;
+    while (ring_atomic_load(&listener->order, memory_order_acquire) == order) { /* N0 */
+        /* W1's number: acquire, pairs with W2. */
+        if (ring_atomic_load(listener->calls, memory_order_acquire) != listener->seen ||
+            ring_clock_monotonic() >= until_ns) {
+            ring_atomic_store(&listener->heard, true, memory_order_release); /* N1 */
+            if (write(listener->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+                return; /* it is full, so it is readable */
+            return;
+        }
+        sleep_on_both(listener, order, until_ns);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct ring_listener *listener = argument;
+    uint32_t done = 0;
+    for (;;) {
+        uint32_t order = ring_atomic_load(&listener->order, memory_order_acquire); /* N0 */
+        if (order == done) {
+            syscall(SYS_futex, (uintptr_t)&listener->order, FUTEX_WAIT_PRIVATE, done, NULL, NULL, 0);
+            continue;
+        }
+        done = order;
+        if (listener->ends)
+            return NULL;
+        listen_to(listener, order);
+    }
+}
+
+static void tell(struct ring_listener *listener)
+{
+    atomic_fetch_add_explicit(&listener->order, 1, memory_order_release); /* N0: what belongs to it comes before */
+    syscall(SYS_futex, (uintptr_t)&listener->order, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+int ring_listener_open(struct ring_listener **listener, int eventfd)
+{
+    struct ring_listener *new_one = calloc(1, sizeof *new_one);
+    if (!new_one)
+        return ring_error(-ENOMEM, "out of memory");
+    new_one->eventfd = eventfd;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK < PTHREAD_STACK_MIN ? (size_t)PTHREAD_STACK_MIN : (size_t)STACK);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* no signal of the program is taken by this thread */
+    int code = pthread_create(&new_one->thread, &attributes, run, new_one);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (code) {
+        free(new_one);
+        return ring_error(-code, "cannot start a thread that listens for a descriptor");
+    }
+    *listener = new_one;
+    return 0;
+}
+
+void ring_listener_close(struct ring_listener *listener)
+{
+    listener->ends = true;
+    tell(listener);
+    pthread_join(listener->thread, NULL);
+    free(listener);
+}
+
+void ring_listener_listen(struct ring_listener *listener, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
+{
+    listener->calls = calls;
+    listener->seen = seen;
+    tell(listener);
+}
+
+bool ring_listener_has_heard(const struct ring_listener *listener)
+{
+    return ring_atomic_load(&listener->heard, memory_order_acquire); /* N1 */
+}
+
+void ring_listener_forget(struct ring_listener *listener)
+{
+    ring_atomic_store(&listener->heard, false, memory_order_relaxed); /* N1: before the descriptor is read */
+}
