@@ -67,8 +67,9 @@ RING_INLINE void ring_waiter_set_policy(struct ring_waiter *waiter, enum ring_wa
  * to receive, or room to send. It stays so, level-triggered, until a call of the endpoint with RING_NO_WAIT answers
  * -EAGAIN; so call until then, and only then poll. Readable for nothing at first, and about once a second, so that the
  * death of a peer is noticed by the call that follows. The endpoint owns it: never read, write or close it; it goes
- * with the endpoint. -EOPNOTSUPP: an observer; or no membarrier here. -EBUSY: part of a ring_any. -EMFILE and its like.
- * With a descriptor RING_NO_WAIT enters the kernel: once per change from readable to not readable. */
+ * with the endpoint, so take it out of an epoll set first. -EOPNOTSUPP: an observer; or no membarrier here. -EBUSY:
+ * part of a ring_any. -EMFILE and its like. With a descriptor RING_NO_WAIT enters the kernel: once per change from
+ * readable to not readable. */
 RING_PUBLIC int ring_waiter_fd(struct ring_waiter *waiter);
 
 /* ---- For the topologies. ---- */
