@@ -49,41 +49,51 @@ static void fetch_ahead(const struct ring_mpmc_end *end, const struct ring_mpmc_
             ring_prefetch_for_write(ring_mpmc_word_in(row, position + i));
 }
 
+/* How many slots of a row, from `slot` on, hold that word; four at a time while they do. Acquire: M1 for the word of a
+ * free slot, pairs with M8: the consumer's reads of the slot come before our stores to it; M7 for that of a message,
+ * pairs with M4: the message comes with it. */
+static unsigned count_equal(RING_ATOMIC(uint64_t) * slot, uint64_t stride, uint64_t word, unsigned most)
+{
+    unsigned count = 0;
+    for (; most - count >= 4; count += 4, slot = ring_mpmc_after(slot, 4 * stride)) {
+        uint64_t differ = ring_atomic_load(slot, memory_order_acquire) ^ word;
+        differ |= ring_atomic_load(ring_mpmc_after(slot, stride), memory_order_acquire) ^ word;
+        differ |= ring_atomic_load(ring_mpmc_after(slot, 2 * stride), memory_order_acquire) ^ word;
+        differ |= ring_atomic_load(ring_mpmc_after(slot, 3 * stride), memory_order_acquire) ^ word;
+        if (differ)
+            break;
+    }
+    while (count < most && ring_atomic_load(slot, memory_order_acquire) == word) {
+        count++;
+        slot = ring_mpmc_after(slot, stride);
+    }
+    return count;
+}
+
+/* The number of positions from `position` on whose slots hold their lap's word with those bits. */
+static unsigned count_alike(const struct ring_mpmc_row *row, uint64_t position, unsigned most, uint64_t bits)
+{
+    unsigned count = 0;
+    while (count < most) {
+        unsigned in_a_row = ring_mpmc_in_a_row(row, position + count, most - count);
+        unsigned alike = count_equal(ring_mpmc_word_in(row, position + count), row->stride,
+                                     ring_mpmc_free_word(position + count, row->shift) | bits, in_a_row);
+        count += alike;
+        if (alike < in_a_row)
+            break;
+    }
+    return count;
+}
+
 /* How many positions from `position` on are free for a producer. *first: the first word. */
 static unsigned count_free(const struct ring_mpmc_end *end, uint64_t position, unsigned most, uint64_t *first)
 {
     struct ring_mpmc_row row = ring_mpmc_row(end);
-    unsigned count = 0;
-    while (count < most) {
-        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(&row, position + count);
-        uint64_t free_word = ring_mpmc_free_word(position + count, row.shift);
-        unsigned end_of_row = count + ring_mpmc_in_a_row(&row, position + count, most - count);
-        for (; count < end_of_row; count++, slot = ring_mpmc_after(slot, row.stride)) {
-            /* M1: acquire, pairs with M8: the consumer's reads of the slot come before our stores to it. */
-            uint64_t word = ring_atomic_load(slot, memory_order_acquire);
-            if (count == 0)
-                *first = word;
-            if (word != free_word)
-                goto counted;
-        }
-    }
-counted:
+    *first = ring_atomic_load(ring_mpmc_word_in(&row, position), memory_order_acquire); /* M1 */
+    if (*first != ring_mpmc_free_word(position, row.shift))
+        return 0;
+    unsigned count = 1 + (most > 1 ? count_alike(&row, position + 1, most - 1, 0) : 0);
     fetch_ahead(end, &row, position, count);
-    return count;
-}
-
-/* The number of positions from `position` on whose message is there and has exactly that length. */
-static unsigned count_exactly(const struct ring_mpmc_row *row, uint64_t position, unsigned most, size_t length)
-{
-    unsigned count = 0;
-    while (count < most) {
-        RING_ATOMIC(uint64_t) *slot = ring_mpmc_word_in(row, position + count);
-        uint64_t ready = ring_mpmc_free_word(position + count, row->shift) | RING_SLOT_READY | length;
-        unsigned end_of_row = count + ring_mpmc_in_a_row(row, position + count, most - count);
-        for (; count < end_of_row; count++, slot = ring_mpmc_after(slot, row->stride))
-            if (ring_atomic_load(slot, memory_order_acquire) != ready) /* M7, as below */
-                return count;
-    }
     return count;
 }
 
@@ -96,7 +106,7 @@ static int count_ready(const struct ring_mpmc_end *end, uint64_t position, struc
     unsigned count = 0, most = ask->most;
     bool exact = ask->exact;
     if (exact && most > 1 && size <= max_message) {
-        count = count_exactly(&row, position, most, size);
+        count = count_alike(&row, position, most, RING_SLOT_READY | size);
         ask->length = size;
     }
     for (; count < most; count++) {

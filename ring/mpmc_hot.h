@@ -122,6 +122,12 @@ RING_INLINE bool ring_mpmc_look(struct ring_mpmc_end *end, uint64_t word, uint64
     return *length < end->hot_limit && *length <= size;
 }
 
+RING_INLINE void ring_mpmc_copy_out(void *buffer, const unsigned char *slot, size_t length)
+{
+    if (length)
+        ring_copy(buffer, slot + 8, length);
+}
+
 /* M8 and what comes with it. */
 RING_INLINE void ring_mpmc_taken(struct ring_mpmc_end *end, unsigned char *slot, uint64_t position, uint64_t free_word)
 {
@@ -152,8 +158,10 @@ RING_INLINE ssize_t ring_mpmc_receive(struct ring_mpmc_consumer *consumer, void 
         ring_compiler_barrier(); /* the processor's half is the newcomer's membarrier, M14 */
         if (RING_LIKELY(ring_atomic_load(end->mode, memory_order_relaxed) == end->sole_mode)) { /* M13 */
             ring_mpmc_fetch_ahead(end, position);
-            if (length)
-                ring_copy(buffer, slot + 8, length);
+            if (RING_IS_CONSTANT(size) && RING_LIKELY(length == size))
+                ring_mpmc_copy_out(buffer, slot, size); /* no call of memcpy */
+            else
+                ring_mpmc_copy_out(buffer, slot, length);
             ring_mpmc_taken(end, slot, position, free_word);
             ring_guard_leave(&end->guarded);
             return (ssize_t)length;

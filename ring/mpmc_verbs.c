@@ -43,6 +43,7 @@ static void put(struct ring_mpmc_end *end, uint64_t position, const void *messag
 RING_INLINE void put_row(RING_ATOMIC(uint64_t) * slot, uint64_t stride, uint64_t word, const unsigned char *from,
                          size_t length, unsigned count)
 {
+    RING_UNROLL
     for (unsigned i = 0; i < count; i++, from += length, slot = ring_mpmc_after(slot, stride)) {
         if (length)
             ring_copy(slot + 1, from, length);
@@ -54,6 +55,7 @@ RING_INLINE void put_row(RING_ATOMIC(uint64_t) * slot, uint64_t stride, uint64_t
 RING_INLINE void get_row(RING_ATOMIC(uint64_t) * slot, uint64_t stride, uint64_t word, unsigned char *to, size_t length,
                          unsigned count)
 {
+    RING_UNROLL
     for (unsigned i = 0; i < count; i++, to += length, slot = ring_mpmc_after(slot, stride)) {
         if (length)
             ring_copy(to, slot + 1, length);

@@ -19,10 +19,15 @@ struct quote {
 };
 RING_SPSC_TYPE(quotes, struct quote);
 
+#define SLOTS      ((size_t)16384) /* of 8 bytes, in the rings of slots */
 #define RING_BYTES ((size_t)512 << 10) /* in the core's own cache, whatever a version's default is */
 
 static struct ring_spsc_producer producer;
 static struct ring_spsc_consumer consumer;
+static struct ring_mpmc_producer mpmc_producer;
+static struct ring_mpmc_consumer mpmc_consumer;
+static struct ring_broadcast_producer broadcast_producer;
+static struct ring_broadcast_consumer broadcast_consumer;
 static unsigned char bytes[ARRAY * LONGEST];
 static struct ring_message messages[ARRAY];
 static size_t run_time_length = LONGEST;
@@ -56,6 +61,12 @@ LOOP(typed_recv, quotes_recv(&consumer, (struct quote *)(void *)bytes, RING_NO_W
 LOOP(send_array, ring_spsc_send_array(&producer, bytes, 8, ARRAY, RING_NO_WAIT) == ARRAY)
 LOOP(recv_array, ring_spsc_recv_array(&consumer, bytes, 8, ARRAY, RING_NO_WAIT) == ARRAY)
 LOOP(send_batch, ring_spsc_send_batch(&producer, messages, ARRAY, RING_NO_WAIT) == ARRAY)
+LOOP(mpmc_send_8, ring_mpmc_send(&mpmc_producer, bytes, 8, RING_NO_WAIT) == 0)
+LOOP(mpmc_recv_8, ring_mpmc_recv(&mpmc_consumer, bytes, 8, RING_NO_WAIT) == 8)
+LOOP(mpmc_send_array, ring_mpmc_send_array(&mpmc_producer, bytes, 8, ARRAY, RING_NO_WAIT) == ARRAY)
+LOOP(mpmc_recv_array, ring_mpmc_recv_array(&mpmc_consumer, bytes, 8, ARRAY, RING_NO_WAIT) == ARRAY)
+LOOP(broadcast_send_8, ring_broadcast_send(&broadcast_producer, bytes, 8, RING_NO_WAIT) == 0)
+LOOP(broadcast_recv_8, ring_broadcast_recv(&broadcast_consumer, bytes, 8, RING_NO_WAIT) == 8)
 
 static __attribute__((noinline)) void send_run_time(unsigned count)
 {
@@ -117,6 +128,9 @@ static const struct work works[] = {
     { "typed send 32 B", "typed recv 32 B", typed_send, typed_recv, 2048 },
     { "send_array of 32", "recv_array of 32", send_array, recv_array, 256 },
     { "send_batch of 32", "peek_batch of 32 + release", send_batch, peek_batch_release, 256 },
+    { "MPMC send 8 B, alone", "MPMC recv 8 B, alone", mpmc_send_8, mpmc_recv_8, 4096 },
+    { "MPMC send_array of 32", "MPMC recv_array of 32", mpmc_send_array, mpmc_recv_array, 256 },
+    { "broadcast send 8 B", "broadcast recv 8 B", broadcast_send_8, broadcast_recv_8, 4096 },
 };
 
 static void count(const struct work *work, bool sending)
@@ -136,6 +150,28 @@ static void count(const struct work *work, bool sending)
     printf("%u\t%s\n", ROUNDS * work->calls, name);
 }
 
+static void open_rings_of_slots(struct ring_segment *segment)
+{
+    check(ring_mpmc_create(segment, "mpmc", SLOTS, 8) == 0, "ring_mpmc_create");
+    check(ring_mpmc_open_producer(&mpmc_producer, segment, "mpmc", RING_NO_WAIT) == 0, "ring_mpmc_open_producer");
+    check(ring_mpmc_open_consumer(&mpmc_consumer, segment, "mpmc", RING_NO_WAIT) == 0, "ring_mpmc_open_consumer");
+    check(ring_broadcast_create(segment, "broadcast", SLOTS, 8, RING_BROADCAST_OVERWRITE) == 0,
+          "ring_broadcast_create");
+    check(ring_broadcast_open_producer(&broadcast_producer, segment, "broadcast", RING_NO_WAIT) == 0,
+          "ring_broadcast_open_producer");
+    check(ring_broadcast_open_consumer(&broadcast_consumer, segment, "broadcast", RING_BROADCAST_NEWEST, 0,
+                                       RING_NO_WAIT) == 0,
+          "ring_broadcast_open_consumer");
+}
+
+static void close_rings_of_slots(void)
+{
+    check(ring_mpmc_close_producer(&mpmc_producer) == 0 && ring_mpmc_close_consumer(&mpmc_consumer) == 0, "close");
+    check(ring_broadcast_close_producer(&broadcast_producer) == 0 &&
+              ring_broadcast_close_consumer(&broadcast_consumer) == 0,
+          "close");
+}
+
 int main(void)
 {
     char name[64];
@@ -146,6 +182,7 @@ int main(void)
     check(ring_spsc_create(segment, "calls", RING_BYTES) == 0, "ring_spsc_create");
     check(ring_spsc_open_producer(&producer, segment, "calls", RING_NO_WAIT) == 0, "ring_spsc_open_producer");
     check(ring_spsc_open_consumer(&consumer, segment, "calls", RING_NO_WAIT) == 0, "ring_spsc_open_consumer");
+    open_rings_of_slots(segment);
     for (unsigned i = 0; i < ARRAY; i++)
         messages[i] = (struct ring_message){ bytes + (size_t)i * LONGEST, 8, 0 };
     for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
@@ -153,6 +190,7 @@ int main(void)
         count(&works[i], false);
     }
     check(ring_spsc_close_producer(&producer) == 0 && ring_spsc_close_consumer(&consumer) == 0, "close");
+    close_rings_of_slots();
     check(ring_segment_close(&segment) == 0, "ring_segment_close");
     return 0;
 }
