@@ -23,11 +23,10 @@
 #include <ring/error.h>
 
 enum {
-    RETRIES = 1 << 20,  /* lost claims in a row: never seen; a peer that writes rubbish */
-    STREAM = 2,         /* a stream brings more messages than that per pause */
-    FRUITLESS = 256,    /* looks without waiting from one search for the dead to the next */
-    ALONE_AFTER = 4096, /* shared claims from one question to the next whether we are alone */
-    ASK_ANYWAY = 256,   /* each so many of those, also where the dead may be counted among the others */
+    RETRIES = 1 << 20, /* lost claims in a row: never seen; a peer that writes rubbish */
+    STREAM = 2,        /* a stream brings more messages than that per pause */
+    FRUITLESS = 256,   /* looks without waiting from one search for the dead to the next */
+    ASK_ANYWAY = 256,  /* each so many of those, also where the dead may be counted among the others */
 };
 
 int ring_mpmc_fail(struct ring_mpmc_end *end, int fault)
@@ -294,7 +293,7 @@ static int try_claim(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
 {
     int code = 0;
     ask->flags = 0;
-    if (end->sole_mode == RING_MODE_NEVER && ++end->shared_ops >= ALONE_AFTER)
+    if (end->sole_mode == RING_MODE_NEVER && ++end->shared_ops >= RING_MPMC_ALONE_AFTER)
         consider_promotion(end);
     if (end->sole_mode != RING_MODE_NEVER)
         code = claim_alone(end, ask);

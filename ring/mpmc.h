@@ -115,6 +115,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_mpmc_end {
     uint64_t next;       /* sole: position of the next claim */
     uint64_t sole_mode;  /* what the mode word says while this one claims alone; else something it never says */
     size_t hot_limit;    /* the inline path takes messages shorter than this: 0 while it must not be taken */
+    size_t shared_limit; /* the same of the short path of those who share a side */
     size_t usual_length; /* consumer: of the last message; lets the core run ahead of the word's arrival */
     RING_ATOMIC(uint64_t) * mode;
     RING_ATOMIC(uint64_t) * intent;

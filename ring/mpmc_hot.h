@@ -36,6 +36,13 @@ RING_INLINE RING_ATOMIC(uint64_t) * ring_mpmc_word_of(unsigned char *slot)
     return (RING_ATOMIC(uint64_t) *)(void *)slot;
 }
 
+/* M1: as in mpmc.c. Its line is asked for first: else it changes hands twice, for reading and for writing. */
+RING_INLINE uint64_t ring_mpmc_word_to_write(unsigned char *slot)
+{
+    ring_prefetch_for_write(slot);
+    return ring_atomic_load(ring_mpmc_word_of(slot), memory_order_acquire);
+}
+
 /* Is the slot of that position this side's turn? M23: relaxed: a hint, nothing is taken by it. */
 RING_INLINE bool ring_mpmc_is_clear(const struct ring_mpmc_end *end, uint64_t position)
 {
@@ -69,11 +76,8 @@ RING_INLINE int ring_mpmc_send(struct ring_mpmc_producer *producer, const void *
     uint64_t position = end->next;
     uint64_t free_word = position >> end->shift << RING_SLOT_LAP;
     unsigned char *slot = ring_mpmc_slot_at(end, position);
-    ring_prefetch_for_write(
-        slot); /* before it is read: else its line changes hands twice, for reading and for writing */
-    /* M1: as in mpmc.c. */
     if (RING_LIKELY(length < end->hot_limit && (message || !length)) &&
-        RING_LIKELY(ring_atomic_load(ring_mpmc_word_of(slot), memory_order_acquire) == free_word)) {
+        RING_LIKELY(ring_mpmc_word_to_write(slot) == free_word)) {
         ring_atomic_store(end->intent, position << RING_INTENT_SHIFT | 1, memory_order_release); /* M2 */
         ring_compiler_barrier(); /* the processor's half is the newcomer's membarrier, M14 */
         if (RING_LIKELY(ring_atomic_load(end->mode, memory_order_relaxed) == end->sole_mode)) { /* M13 */

@@ -133,9 +133,20 @@ RING_INLINE void ring_mpmc_finish(struct ring_mpmc_end *end)
 /* Lets the inline path work, or sends it to the slow one: after any call that may have changed what it depends on. */
 RING_INLINE void ring_mpmc_settle(struct ring_mpmc_end *end)
 {
-    bool usual = end->sole_mode != RING_MODE_NEVER && !end->held_count && !end->fault && !end->search;
-    end->hot_limit = usual ? end->max_message + 1 : 0;
+    bool usual = !end->held_count && !end->fault && !end->search;
+    bool sole = end->sole_mode != RING_MODE_NEVER;
+    end->hot_limit = usual && sole ? end->max_message + 1 : 0;
+    end->shared_limit = usual && !sole ? end->max_message + 1 : 0;
 }
+
+/* ---- mpmc_shared.c ---- */
+
+#define RING_MPMC_ALONE_AFTER 4096 /* shared claims from one question to the next whether we are alone */
+
+/* The usual case of one message, of one who shares his side. False: not usual; nothing happened. The guard is held. */
+RING_PRIVATE bool ring_mpmc_send_shared(struct ring_mpmc_end *end, const void *message, size_t length);
+RING_PRIVATE bool ring_mpmc_recv_shared(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact,
+                                        size_t *length);
 
 /* ---- mpmc_setup.c ---- */
 
