@@ -19,7 +19,7 @@ struct quote {
 };
 RING_SPSC_TYPE(quotes, struct quote);
 
-#define SLOTS      ((size_t)16384) /* of 8 bytes, in the rings of slots */
+#define SLOTS      ((size_t)16384)     /* of 8 bytes, in the rings of slots */
 #define RING_BYTES ((size_t)512 << 10) /* in the core's own cache, whatever a version's default is */
 
 static struct ring_spsc_producer producer;
@@ -133,6 +133,10 @@ static const struct work works[] = {
     { "broadcast send 8 B", "broadcast recv 8 B", broadcast_send_8, broadcast_recv_8, 4096 },
 };
 
+/* With a mate on each side, who does nothing. */
+static const struct work shared_work = { "MPMC send 8 B, shared", "MPMC recv 8 B, shared", mpmc_send_8, mpmc_recv_8,
+                                         4096 };
+
 static void count(const struct work *work, bool sending)
 {
     for (int round = -1; round < ROUNDS; round++) { /* the first one warms up: lazy binding, the consumer's memory */
@@ -164,6 +168,17 @@ static void open_rings_of_slots(struct ring_segment *segment)
           "ring_broadcast_open_consumer");
 }
 
+static void count_with_mates(struct ring_segment *segment)
+{
+    static struct ring_mpmc_producer producer_mate;
+    static struct ring_mpmc_consumer consumer_mate;
+    check(ring_mpmc_open_producer(&producer_mate, segment, "mpmc", RING_NO_WAIT) == 0, "ring_mpmc_open_producer");
+    check(ring_mpmc_open_consumer(&consumer_mate, segment, "mpmc", RING_NO_WAIT) == 0, "ring_mpmc_open_consumer");
+    count(&shared_work, true);
+    count(&shared_work, false);
+    check(ring_mpmc_close_producer(&producer_mate) == 0 && ring_mpmc_close_consumer(&consumer_mate) == 0, "close");
+}
+
 static void close_rings_of_slots(void)
 {
     check(ring_mpmc_close_producer(&mpmc_producer) == 0 && ring_mpmc_close_consumer(&mpmc_consumer) == 0, "close");
@@ -189,6 +204,7 @@ int main(void)
         count(&works[i], true);
         count(&works[i], false);
     }
+    count_with_mates(segment);
     check(ring_spsc_close_producer(&producer) == 0 && ring_spsc_close_consumer(&consumer) == 0, "close");
     close_rings_of_slots();
     check(ring_segment_close(&segment) == 0, "ring_segment_close");
