@@ -20,6 +20,8 @@
  */
 #include <ring/registry_private.h>
 
+#ifdef RING_HAVE_LIBURCU /* else this file is empty: who embeds ring/ need not leave it out */
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -407,3 +409,5 @@ ssize_t ring_registry_recv(struct ring_registry_name *name, void *buffer, size_t
     struct transfer transfer = { NULL, buffer, size };
     return carry(name, &transfer, timeout_ns);
 }
+
+#endif

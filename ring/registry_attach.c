@@ -5,6 +5,8 @@
  */
 #include <ring/registry_private.h>
 
+#ifdef RING_HAVE_LIBURCU /* else this file is empty: who embeds ring/ need not leave it out */
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -399,3 +401,5 @@ int ring_registry_info(struct ring_registry_info *info)
     ring_registry_unlock();
     return 0;
 }
+
+#endif

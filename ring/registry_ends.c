@@ -1,6 +1,8 @@
 /* registry_ends.c - level 7: the kinds of ends that can be registered, by one set of verbs. */
 #include <ring/registry_private.h>
 
+#ifdef RING_HAVE_LIBURCU /* else this file is empty: who embeds ring/ need not leave it out */
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,3 +153,5 @@ void ring_registry_empty(struct ring_registry_entry *entry, unsigned place)
     if (holder)
         ring_registry_close_end(entry->kind, holder);
 }
+
+#endif

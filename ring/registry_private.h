@@ -2,14 +2,15 @@
 #ifndef RING_REGISTRY_PRIVATE_H
 #define RING_REGISTRY_PRIVATE_H
 
+#include <ring/registry.h>
+
+#ifdef RING_HAVE_LIBURCU
 #include <stdbool.h>
 
 #include <urcu/static/urcu-bp.h> /* the two functions used here are meant for any licence: see their comments */
 #include <urcu/urcu-bp.h>
 
 #include <urcu/rculfhash.h>
-
-#include <ring/registry.h>
 
 /* ---- Kinds of ends ---- */
 
@@ -122,4 +123,5 @@ void __tsan_release(void *address);
 #define RING_REGISTRY_ACQUIRE(address) ((void)0)
 #endif
 
+#endif
 #endif
