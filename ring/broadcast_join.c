@@ -162,6 +162,15 @@ static void settle_start(const struct ring_broadcast_found *found, struct ring_l
     ring_atomic_store(&seat->position, safe, memory_order_release); /* B9 */
 }
 
+/* Until it says what we want, the seat says what its last holder left: a producer that looked meanwhile may have gone
+ * to sleep for want of room that there is. */
+static void call_producer(struct ring_layout_broadcast *control)
+{
+    ring_compiler_barrier();
+    if (ring_atomic_load(&control->producer_asleep, memory_order_relaxed) != 0) /* B10 */
+        ring_wake(&control->producer_asleep);
+}
+
 static int take_consumer(struct ring_segment *segment, const char *ring, const struct ring_broadcast_found *found,
                          struct ring_claim *claim, unsigned *index)
 {
@@ -252,11 +261,15 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
     if (code) {
         ring_guard_close(&guarded);
         ring_claim_drop(claim);
+        if (with_seat)
+            call_producer(found.control);
         return code;
     }
     struct ring_layout_broadcast_seat *seat = with_seat ? ring_broadcast_seat_at(found.seats, index) : NULL;
-    if (seat)
+    if (seat) {
         settle_start(&found, seat, join, &start);
+        call_producer(found.control);
+    }
     ring_segment_hold(segment);
     set_up(consumer, &found, &start);
     consumer->waiter =

@@ -8,7 +8,8 @@ static struct ring_broadcast_producer producers[2];
 static struct ring_broadcast_consumer consumers[CONSUMERS];
 static unsigned producer_threads[2], consumer_threads[CONSUMERS];
 static enum ring_broadcast_policy policy;
-static uint64_t start; /* position of message 0 */
+static uint64_t start;   /* position of message 0 */
+static int64_t patience; /* RING_NO_WAIT, or RING_FOREVER */
 static unsigned goal;
 static size_t lengths[NUMBERS];
 static unsigned published; /* messages whose sending has returned */
@@ -45,9 +46,9 @@ static ssize_t send_some(struct ring_broadcast_producer *producer)
     }
     switch (chance_below(4)) {
     case 0:
-        return ring_broadcast_send_batch(producer, messages, count, RING_NO_WAIT);
+        return ring_broadcast_send_batch(producer, messages, count, patience);
     case 1: {
-        int code = ring_broadcast_reserve(producer, SLOT_BYTES, &place, RING_NO_WAIT);
+        int code = ring_broadcast_reserve(producer, SLOT_BYTES, &place, patience);
         if (code)
             return code;
         memcpy(place, message[0], lengths[number]);
@@ -59,7 +60,7 @@ static ssize_t send_some(struct ring_broadcast_producer *producer)
         return 1;
     }
     default: {
-        int code = ring_broadcast_send(producer, message[0], lengths[number], RING_NO_WAIT);
+        int code = ring_broadcast_send(producer, message[0], lengths[number], patience);
         return code ? code : 1;
     }
     }
@@ -106,14 +107,14 @@ static ssize_t take_some(unsigned index, uint64_t *next)
     unsigned char message[BATCH][SLOT_BYTES];
     struct ring_message seen[BATCH] = { { NULL, 0, 0 } };
     if (chance_below(3)) {
-        ssize_t length = ring_broadcast_recv(consumer, message[0], SLOT_BYTES, RING_NO_WAIT);
+        ssize_t length = ring_broadcast_recv(consumer, message[0], SLOT_BYTES, patience);
         if (length < 0)
             return length;
         check(index, message[0], (size_t)length, *next);
         ++*next;
         return 1;
     }
-    ssize_t count = ring_broadcast_peek_batch(consumer, seen, BATCH, RING_NO_WAIT);
+    ssize_t count = ring_broadcast_peek_batch(consumer, seen, BATCH, patience);
     for (ssize_t i = 0; i < count; i++)
         memcpy(message[i], seen[i].data, seen[i].length);
     int code = count > 0 ? ring_broadcast_release(consumer, (size_t)count) : 0;
@@ -164,10 +165,11 @@ static bool some_were_sent(void *unused)
     return published >= goal / 2;
 }
 
-static void play(enum ring_broadcast_policy of, unsigned percent)
+static void play(enum ring_broadcast_policy of, unsigned percent, int64_t limit)
 {
     static const char *const names[] = { "consumer 1", "consumer 2", "late one" };
     policy = of;
+    patience = limit;
     memset((void *)producers, 0, sizeof producers);
     memset((void *)consumers, 0, sizeof consumers);
     scene_begin(scene_seed, make);
@@ -196,10 +198,15 @@ static void play(enum ring_broadcast_policy of, unsigned percent)
 
 void broadcast_overwriting(void)
 {
-    play(RING_BROADCAST_OVERWRITE, 50);
+    play(RING_BROADCAST_OVERWRITE, 50, RING_NO_WAIT);
 }
 
 void broadcast_lossless(void)
 {
-    play(RING_BROADCAST_LOSSLESS, 50);
+    play(RING_BROADCAST_LOSSLESS, 50, RING_NO_WAIT);
+}
+
+void broadcast_sleeping(void)
+{
+    play(RING_BROADCAST_LOSSLESS, 0, RING_FOREVER);
 }

@@ -61,12 +61,16 @@ long interleave_syscall(long number, ...);
     __c11_atomic_compare_exchange_strong(at, expected, value, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 #define INTERLEAVE_ADD(at, value) __c11_atomic_fetch_add(at, value, __ATOMIC_SEQ_CST)
 #define INTERLEAVE_SUB(at, value) __c11_atomic_fetch_sub(at, value, __ATOMIC_SEQ_CST)
+#define INTERLEAVE_OR(at, value)  __c11_atomic_fetch_or(at, value, __ATOMIC_SEQ_CST)
+#define INTERLEAVE_AND(at, value) __c11_atomic_fetch_and(at, value, __ATOMIC_SEQ_CST)
 #else
 #define INTERLEAVE_EXCHANGE(at, value) __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST)
 #define INTERLEAVE_COMPARE(at, expected, value)                                                                        \
     __atomic_compare_exchange_n(at, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 #define INTERLEAVE_ADD(at, value) __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST)
 #define INTERLEAVE_SUB(at, value) __atomic_fetch_sub(at, value, __ATOMIC_SEQ_CST)
+#define INTERLEAVE_OR(at, value)  __atomic_fetch_or(at, value, __ATOMIC_SEQ_CST)
+#define INTERLEAVE_AND(at, value) __atomic_fetch_and(at, value, __ATOMIC_SEQ_CST)
 #endif
 
 #define INTERLEAVE_SWAP(object, order, operation)                                                                      \
@@ -88,6 +92,10 @@ long interleave_syscall(long number, ...);
 #define atomic_fetch_add_explicit(object, value, order) INTERLEAVE_SWAP(object, order, INTERLEAVE_ADD(hooked_at, value))
 #undef atomic_fetch_sub_explicit
 #define atomic_fetch_sub_explicit(object, value, order) INTERLEAVE_SWAP(object, order, INTERLEAVE_SUB(hooked_at, value))
+#undef atomic_fetch_or_explicit
+#define atomic_fetch_or_explicit(object, value, order) INTERLEAVE_SWAP(object, order, INTERLEAVE_OR(hooked_at, value))
+#undef atomic_fetch_and_explicit
+#define atomic_fetch_and_explicit(object, value, order) INTERLEAVE_SWAP(object, order, INTERLEAVE_AND(hooked_at, value))
 #undef atomic_thread_fence
 #define atomic_thread_fence(order)   interleave_fence(order, INTERLEAVE_SITE("fence"))
 #define __atomic_thread_fence(order) interleave_fence(order, INTERLEAVE_SITE("fence"))

@@ -1,8 +1,11 @@
 /* kernel.c - in place of the kernel, of liveness.c and of clock.c: locks that are held by logical threads and dropped
- * at their death, membarrier, a clock that counts steps. A scenario never sleeps, so futex has nothing to do. */
+ * at their death, membarrier, futex, a clock that goes on when it is looked at. Who sleeps wakes when
+ * woken, and never by a time limit: a wake that is lost shows. */
 #include "schedule.h"
 
 #include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 
@@ -10,7 +13,7 @@
 #include <ring/error.h>
 #include <ring/liveness.h>
 
-enum { CLAIMS = 64, BYTES = 8, STEP_NS = 1000 };
+enum { CLAIMS = 64, BYTES = 8, STEP_NS = 30000 };
 
 struct ring_claim {
     int64_t bytes[BYTES];
@@ -161,16 +164,29 @@ bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt)
 
 long interleave_syscall(long number, ...)
 {
+    va_list arguments;
+    va_start(arguments, number);
     if (number == SYS_membarrier) {
+        int command = va_arg(arguments, int);
+        va_end(arguments);
+        if (command != MEMBARRIER_CMD_GLOBAL_EXPEDITED && command != MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+            return 0; /* to register: once in a process, so it is no step */
         schedule_step("membarrier", 0);
         if (!sabotage || sabotage->kind != NO_BARRIER)
             schedule_settle_all();
         return 0;
     }
     if (number == SYS_futex) {
-        schedule_step("futex", 0);
-        return 0;
+        const uint32_t *word = (const uint32_t *)va_arg(arguments, uintptr_t);
+        int operation = va_arg(arguments, int);
+        uint32_t expected = (uint32_t)va_arg(arguments, int);
+        va_end(arguments);
+        schedule_step(operation == FUTEX_WAIT ? "sleeps" : "wakes", expected);
+        if (operation == FUTEX_WAIT && *word == expected && schedule_self() != LOGICAL_THREADS)
+            schedule_sleep(word);
+        return operation == FUTEX_WAIT ? 0 : schedule_wake(word, (int)expected);
     }
+    va_end(arguments);
     errno = ENOSYS;
     return -1;
 }

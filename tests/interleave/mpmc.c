@@ -11,6 +11,7 @@ static struct ring_mpmc_consumer consumers[ENDS + 1];
 static unsigned producer_threads[ENDS], consumer_threads[ENDS];
 static unsigned char buffers[ENDS + 1][BATCH * MESSAGE_MOST];
 static size_t buffer_stride[ENDS + 1];
+static int64_t patience; /* RING_NO_WAIT, or RING_FOREVER */
 static unsigned goal;    /* messages of each producer in a tenure */
 static unsigned tenures; /* how often each comes */
 static bool deaths;
@@ -52,7 +53,7 @@ static ssize_t send_in_place(struct ring_mpmc_producer *producer, unsigned sende
     void *place;
     size_t length = message_any_length(SLOT_BYTES);
     message_fill(message, sender, number, length);
-    int code = ring_mpmc_reserve(producer, length, &place, RING_NO_WAIT);
+    int code = ring_mpmc_reserve(producer, length, &place, patience);
     if (code)
         return code;
     memcpy(place, message, length);
@@ -75,8 +76,8 @@ static ssize_t send_many(struct ring_mpmc_producer *producer, unsigned sender, u
         message_fill(at, sender, first + i, length);
         messages[i] = (struct ring_message){ at, length, 0 };
     }
-    return array ? ring_mpmc_send_array(producer, bytes, ARRAY, count, RING_NO_WAIT)
-                 : ring_mpmc_send_batch(producer, messages, count, RING_NO_WAIT);
+    return array ? ring_mpmc_send_array(producer, bytes, ARRAY, count, patience)
+                 : ring_mpmc_send_batch(producer, messages, count, patience);
 }
 
 static ssize_t send_some(struct ring_mpmc_producer *producer, unsigned sender)
@@ -89,7 +90,7 @@ static ssize_t send_some(struct ring_mpmc_producer *producer, unsigned sender)
     if (verb < 3) {
         size_t length = message_any_length(SLOT_BYTES);
         message_fill(message, sender, first, length);
-        done = ring_mpmc_send(producer, message, length, RING_NO_WAIT);
+        done = ring_mpmc_send(producer, message, length, patience);
         done = done == 0 ? 1 : done;
     } else {
         done =
@@ -128,7 +129,7 @@ static ssize_t take_one(unsigned index)
     struct ring_mpmc_consumer *consumer = &consumers[index];
     memset(buffers[index], 0, sizeof buffers[index]);
     buffer_stride[index] = MESSAGE_MOST;
-    ssize_t length = ring_mpmc_recv(consumer, buffers[index], MESSAGE_MOST, RING_NO_WAIT);
+    ssize_t length = ring_mpmc_recv(consumer, buffers[index], MESSAGE_MOST, patience);
     if (length >= 0)
         ledger_got(index, buffers[index], (size_t)length, ring_mpmc_last_flags(consumer), true);
     return length;
@@ -139,7 +140,7 @@ static ssize_t take_array(unsigned index)
     struct ring_mpmc_consumer *consumer = &consumers[index];
     memset(buffers[index], 0, sizeof buffers[index]);
     buffer_stride[index] = ARRAY;
-    ssize_t count = ring_mpmc_recv_array(consumer, buffers[index], ARRAY, BATCH, RING_NO_WAIT);
+    ssize_t count = ring_mpmc_recv_array(consumer, buffers[index], ARRAY, BATCH, patience);
     for (ssize_t i = 0; i < count; i++)
         ledger_got(index, buffers[index] + i * ARRAY, ARRAY, ring_mpmc_last_flags(consumer), true);
     return count == -EMSGSIZE ? take_one(index) : count;
@@ -151,7 +152,7 @@ static ssize_t look_and_take(unsigned index, bool leaves)
     struct ring_mpmc_consumer *consumer = &consumers[index];
     struct ring_message seen[BATCH] = { { NULL, 0, 0 } };
     unsigned char message[SLOT_BYTES];
-    ssize_t count = ring_mpmc_peek_batch(consumer, seen, 1 + chance_below(BATCH), RING_NO_WAIT);
+    ssize_t count = ring_mpmc_peek_batch(consumer, seen, 1 + chance_below(BATCH), patience);
     for (ssize_t i = 0; i < count; i++) {
         memcpy(message, seen[i].data, seen[i].length);
         ledger_got(index, message, seen[i].length, seen[i].flags, !leaves);
@@ -230,13 +231,14 @@ static void use_afterwards(void)
     DEMAND_SAME(ring_mpmc_close_consumer(&consumers[ENDS]), 0);
 }
 
-static void play(unsigned most_tenures, unsigned percent)
+static void play(unsigned most_tenures, unsigned percent, int64_t limit)
 {
     static const char *const names[] = { "producer 1", "producer 2", "consumer 1", "consumer 2" };
     ring_flags = percent == 0 && most_tenures == 1 && chance_below(2) ? RING_MPMC_NO_SOLE : 0;
     memset((void *)producers, 0, sizeof producers);
     memset((void *)consumers, 0, sizeof consumers);
     scene_begin(scene_seed, make);
+    patience = limit;
     memset(buffers, 0, sizeof buffers);
     tenures = 1 + (unsigned)chance_below(most_tenures);
     goal = 2 + (unsigned)chance_below(6);
@@ -252,6 +254,7 @@ static void play(unsigned most_tenures, unsigned percent)
     if (deaths)
         scene_may_die(schedule_add("mender", mend, NULL, NULL), percent);
     scene_run();
+    patience = RING_NO_WAIT;
     for (unsigned i = 0; i < ENDS; i++)
         if (scene_is_dead(consumer_threads[i]))
             ledger_died_with(buffers[i], buffer_stride[i], BATCH);
@@ -266,15 +269,20 @@ static void play(unsigned most_tenures, unsigned percent)
 
 void mpmc_shared(void)
 {
-    play(1, 0);
+    play(1, 0, RING_NO_WAIT);
 }
 
 void mpmc_modes(void)
 {
-    play(TENURES, 0);
+    play(TENURES, 0, RING_NO_WAIT);
 }
 
 void mpmc_deaths(void)
 {
-    play(TENURES, 40);
+    play(TENURES, 40, RING_NO_WAIT);
+}
+
+void mpmc_sleeping(void)
+{
+    play(1, 0, RING_FOREVER);
 }

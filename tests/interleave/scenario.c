@@ -4,14 +4,17 @@
 #undef memcpy
 
 const struct scenario scenarios[] = {
-    { "spsc", "one producer, one consumer, all verbs", spsc_alone },
-    { "spsc-death", "the same; either may die, and has a successor", spsc_successors },
-    { "mpmc", "two producers, two consumers", mpmc_shared },
-    { "mpmc-modes", "they come and go, and claim alone for a while", mpmc_modes },
-    { "mpmc-death", "some of them die; one mends at any time", mpmc_deaths },
-    { "overwrite", "broadcast: two consumers that may be lapped; the producer may die and has a successor",
+    { "spsc", "one producer, one consumer, all verbs", 1, spsc_alone },
+    { "spsc-death", "the same; either may die, and has a successor", 1, spsc_successors },
+    { "spsc-sleep", "both wait as long as it takes: no wake is lost", 8, spsc_sleeping },
+    { "mpmc", "two producers, two consumers", 1, mpmc_shared },
+    { "mpmc-modes", "they come and go, and claim alone for a while", 1, mpmc_modes },
+    { "mpmc-death", "some of them die; one mends at any time", 1, mpmc_deaths },
+    { "mpmc-sleep", "all wait as long as it takes: no wake is lost", 8, mpmc_sleeping },
+    { "overwrite", "broadcast: two consumers that may be lapped; the producer may die and has a successor", 1,
       broadcast_overwriting },
-    { "lossless", "broadcast: consumers come and die, and so may the producer", broadcast_lossless },
+    { "lossless", "broadcast: consumers come and die, and so may the producer", 1, broadcast_lossless },
+    { "news-sleep", "broadcast, lossless: all wait as long as it takes", 8, broadcast_sleeping },
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 

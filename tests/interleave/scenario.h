@@ -16,6 +16,7 @@ enum { MESSAGE_MOST = 1024, NUMBERS = 64, SENDERS = 4 };
 struct scenario {
     const char *name;
     const char *about;
+    unsigned share;    /* it gets one seed in so many: those who wait take many steps */
     void (*run)(void); /* the whole of it, under a seed; ends by schedule_fail() when something is not as it must be */
 };
 extern const struct scenario scenarios[];
@@ -23,11 +24,14 @@ extern const unsigned scenario_count;
 
 void spsc_alone(void);
 void spsc_successors(void);
+void spsc_sleeping(void);
 void mpmc_shared(void);
 void mpmc_modes(void);
 void mpmc_deaths(void);
+void mpmc_sleeping(void);
 void broadcast_overwriting(void);
 void broadcast_lossless(void);
+void broadcast_sleeping(void);
 
 /* ---- The segment ---- */
 

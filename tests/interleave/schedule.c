@@ -21,6 +21,7 @@ struct logical {
     logical_body body;
     void *argument;
     bool (*until)(void *argument);
+    const void *asleep; /* on this word; NULL: awake */
     uint64_t steps, dies_at;
     int64_t priority;
     ucontext_t context;
@@ -138,7 +139,7 @@ static void put(void *at, const void *value, size_t size, bool release)
 
 static bool can_go(const struct logical *thread)
 {
-    return thread->state == LOGICAL_READY && (!thread->until || thread->until(thread->argument));
+    return thread->state == LOGICAL_READY && !thread->asleep && (!thread->until || thread->until(thread->argument));
 }
 
 static void switch_to(unsigned next)
@@ -181,7 +182,7 @@ static void go_elsewhere(void)
     }
     for (unsigned i = 0; i < thread_count; i++)
         if (threads[i].state == LOGICAL_READY)
-            schedule_fail("nobody can go on");
+            schedule_fail("%s %s for ever", threads[i].name, threads[i].asleep ? "sleeps" : "waits");
     running = false;
     setcontext(&outside);
 }
@@ -241,6 +242,23 @@ void schedule_step(const char *what, uint64_t value)
     if (schedule_trace)
         printf("%6llu  %-12s %s %#llx\n", (unsigned long long)steps, threads[current].name, what,
                (unsigned long long)value);
+}
+
+void schedule_sleep(const void *word)
+{
+    threads[current].asleep = word;
+    go_elsewhere();
+}
+
+int schedule_wake(const void *word, int most)
+{
+    int woken = 0;
+    for (unsigned i = 0; i < thread_count && woken < most; i++)
+        if (threads[i].asleep == word) {
+            threads[i].asleep = NULL;
+            woken++;
+        }
+    return woken;
 }
 
 /* ---- A run ---- */

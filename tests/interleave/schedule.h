@@ -66,6 +66,9 @@ uint64_t chance_below(uint64_t bound);
 void schedule_step(const char *what, uint64_t value); /* a step that is no access */
 void schedule_settle(void);                           /* the stores of this thread reach memory */
 void schedule_settle_all(void);                       /* those of all */
+/* This thread goes on when somebody wakes that word. */
+void schedule_sleep(const void *word);
+int schedule_wake(const void *word, int most); /* how many */
 void kernel_begin(void);
 void kernel_forget(unsigned thread); /* it died: its claims are dropped */
 

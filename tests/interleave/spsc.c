@@ -8,6 +8,7 @@ static struct ring_spsc_producer producers[2];
 static struct ring_spsc_consumer consumers[2];
 static unsigned producer_threads[2], consumer_threads[2];
 static unsigned goal;      /* messages to be sent in all */
+static int64_t patience;   /* RING_NO_WAIT, or RING_FOREVER */
 static size_t longest;     /* of them */
 static bool consumer_dies; /* perhaps: an array tells no flags */
 static unsigned char buffers[2][BATCH * MESSAGE_MOST];
@@ -29,7 +30,7 @@ static int send_one(struct ring_spsc_producer *producer, unsigned number, size_t
 {
     unsigned char message[MESSAGE_MOST];
     message_fill(message, 0, number, length);
-    return ring_spsc_send(producer, message, length, RING_NO_WAIT);
+    return ring_spsc_send(producer, message, length, patience);
 }
 
 static int send_in_place(struct ring_spsc_producer *producer, unsigned number, size_t length)
@@ -37,7 +38,7 @@ static int send_in_place(struct ring_spsc_producer *producer, unsigned number, s
     unsigned char message[MESSAGE_MOST];
     void *place;
     message_fill(message, 0, number, length);
-    int code = ring_spsc_reserve(producer, length + 5, &place, RING_NO_WAIT);
+    int code = ring_spsc_reserve(producer, length + 5, &place, patience);
     if (code)
         return code;
     memcpy(place, message, length);
@@ -60,8 +61,8 @@ static ssize_t send_many(struct ring_spsc_producer *producer, unsigned first, un
         message_fill(at, 0, first + i, length);
         messages[i] = (struct ring_message){ at, length, 0 };
     }
-    return array ? ring_spsc_send_array(producer, bytes, ARRAY, count, RING_NO_WAIT)
-                 : ring_spsc_send_batch(producer, messages, count, RING_NO_WAIT);
+    return array ? ring_spsc_send_array(producer, bytes, ARRAY, count, patience)
+                 : ring_spsc_send_batch(producer, messages, count, patience);
 }
 
 static void produce(void *argument)
@@ -97,12 +98,12 @@ static ssize_t take_one(unsigned index, bool array)
     memset(buffer, 0, sizeof buffers[index]);
     buffer_stride[index] = array ? ARRAY : MESSAGE_MOST;
     if (!array) {
-        ssize_t length = ring_spsc_recv(consumer, buffer, MESSAGE_MOST, RING_NO_WAIT);
+        ssize_t length = ring_spsc_recv(consumer, buffer, MESSAGE_MOST, patience);
         if (length >= 0)
             ledger_got(index, buffer, (size_t)length, ring_spsc_last_flags(consumer), true);
         return length;
     }
-    ssize_t count = ring_spsc_recv_array(consumer, buffer, ARRAY, BATCH, RING_NO_WAIT);
+    ssize_t count = ring_spsc_recv_array(consumer, buffer, ARRAY, BATCH, patience);
     for (ssize_t i = 0; i < count; i++)
         ledger_got(index, buffer + i * ARRAY, ARRAY, 0, true);
     return count == -EMSGSIZE ? take_one(index, false) : count;
@@ -115,10 +116,10 @@ static ssize_t look_and_take(unsigned index)
     unsigned char message[MESSAGE_MOST];
     ssize_t count = 1;
     if (chance_below(2)) {
-        int code = ring_spsc_peek(consumer, seen, RING_NO_WAIT);
+        int code = ring_spsc_peek(consumer, seen, patience);
         if (code)
             return code;
-    } else if ((count = ring_spsc_peek_batch(consumer, seen, BATCH, RING_NO_WAIT)) < 0) {
+    } else if ((count = ring_spsc_peek_batch(consumer, seen, BATCH, patience)) < 0) {
         return count;
     }
     size_t release = count > 1 ? (size_t)chance_below((uint64_t)count + 1) : 1;
@@ -182,10 +183,11 @@ static void use_afterwards(void)
     DEMAND_SAME(ring_spsc_close_producer(&producers[0]), 0);
 }
 
-static void play(unsigned percent)
+static void play(unsigned percent, int64_t limit)
 {
     static const size_t lengths[] = { 40, 200, 1000 };
     scene_begin(scene_seed, make);
+    patience = limit;
     memset(buffers, 0, sizeof buffers);
     longest = lengths[chance_below(3)];
     goal = 4 + (unsigned)chance_below(GOAL);
@@ -203,10 +205,15 @@ static void play(unsigned percent)
 
 void spsc_alone(void)
 {
-    play(0);
+    play(0, RING_NO_WAIT);
+}
+
+void spsc_sleeping(void)
+{
+    play(0, RING_FOREVER);
 }
 
 void spsc_successors(void)
 {
-    play(70);
+    play(70, RING_NO_WAIT);
 }
