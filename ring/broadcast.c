@@ -182,7 +182,12 @@ static int look_closely(void *end, void *call, unsigned *doubts)
     return code == -EAGAIN ? reason_for_nothing(consumer) : code;
 }
 
-const struct ring_wait_looks ring_broadcast_consumer_looks = { look_while_waiting, look_closely };
+static RING_ATOMIC(uint64_t) * slot_of(void *end)
+{
+    return current_slot(end);
+}
+
+const struct ring_wait_looks ring_broadcast_consumer_looks = { look_while_waiting, look_closely, slot_of };
 
 /* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
  * seen as soon as its line arrives. */

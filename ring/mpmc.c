@@ -368,7 +368,16 @@ static int look_closely(void *participant, void *ask, unsigned *doubts)
     return code;
 }
 
-const struct ring_wait_looks ring_mpmc_looks = { look, look_closely };
+/* Of the next position, as far as it is known: another one may be faster, then a rest takes its time. */
+static RING_ATOMIC(uint64_t) * slot_of(void *participant)
+{
+    struct ring_mpmc_end *end = participant;
+    bool sole = end->sole_mode != RING_MODE_NEVER;
+    return ring_mpmc_slot(&end->view,
+                          sole ? end->next : ring_atomic_load(end->counter, memory_order_relaxed)); /* M0: a hint */
+}
+
+const struct ring_wait_looks ring_mpmc_looks = { look, look_closely, slot_of };
 
 /* Waits. One is woken for each publication, which may be of several messages: so whoever slept and leaves something
  * wakes the next. */

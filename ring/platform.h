@@ -6,9 +6,16 @@
 #ifndef RING_PLATFORM_H
 #define RING_PLATFORM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #ifdef __cplusplus
 #include <atomic>
@@ -98,6 +105,53 @@ RING_INLINE void ring_cpu_poll_gap(void)
 #elif defined(__aarch64__)
     __asm__ __volatile__("isb" ::: "memory");
 #else
+    ring_cpu_relax();
+#endif
+}
+
+/* Can this processor rest until a line is written or some time has passed? x86: WAITPKG (cpuid 7, ecx bit 5); Arm: wfe
+ * with the kernel's event stream, which ends it after 100 us at the latest. Takes some hundred cycles: ask once. */
+RING_INLINE bool ring_cpu_can_rest(void)
+{
+#if defined(__x86_64__)
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx >> 5 & 1);
+#elif defined(__aarch64__)
+    return getauxval(AT_HWCAP) >> 2 & 1; /* HWCAP_EVTSTRM */
+#else
+    return false;
+#endif
+}
+
+/* Rests until the word's line is written, or for some microseconds; not at all if the word is not `seen` any more.
+ * NULL: for the time alone. The core's other thread has the core meanwhile. Only where ring_cpu_can_rest(). */
+RING_INLINE void ring_cpu_rest(RING_ATOMIC(uint64_t) * word, uint64_t seen)
+{
+#if defined(__x86_64__)
+    uint64_t until = __builtin_ia32_rdtsc() + 6000;
+    uint32_t light = 1; /* C0.1, out of which it comes sooner than out of C0.2 */
+    if (!word) {
+        __asm__ __volatile__("tpause %0"
+                             :
+                             : "r"(light), "a"((uint32_t)until), "d"((uint32_t)(until >> 32))
+                             : "cc", "memory");
+        return;
+    }
+    __asm__ __volatile__("umonitor %0" : : "r"(word) : "memory");
+    if (ring_atomic_load(word, memory_order_relaxed) == seen)
+        __asm__ __volatile__("umwait %0"
+                             :
+                             : "r"(light), "a"((uint32_t)until), "d"((uint32_t)(until >> 32))
+                             : "cc", "memory");
+#elif defined(__aarch64__)
+    uint64_t value = seen;
+    if (word)
+        __asm__ __volatile__("ldaxr %0, [%1]" : "=r"(value) : "r"(word) : "memory");
+    if (value == seen)
+        __asm__ __volatile__("wfe" ::: "memory");
+#else
+    (void)word;
+    (void)seen;
     ring_cpu_relax();
 #endif
 }

@@ -108,7 +108,12 @@ static int look_closely_for_room(void *end, void *call, unsigned *doubts)
     return code == -EAGAIN ? reason_for_no_room(producer, stride) : code;
 }
 
-const struct ring_wait_looks ring_spsc_producer_looks = { look_while_waiting, look_closely_for_room };
+static RING_ATOMIC(uint64_t) * head_of(void *end)
+{
+    return &((struct ring_spsc_producer *)end)->control->head;
+}
+
+const struct ring_wait_looks ring_spsc_producer_looks = { look_while_waiting, look_closely_for_room, head_of };
 
 int ring_spsc_try_room(struct ring_spsc_producer *producer, uint64_t stride)
 {
@@ -244,7 +249,13 @@ static int look_closely(void *end, void *call, unsigned *doubts)
     return code == -EAGAIN ? reason_for_nothing(consumer) : code;
 }
 
-const struct ring_wait_looks ring_spsc_consumer_looks = { look, look_closely };
+static RING_ATOMIC(uint64_t) * header_of(void *end)
+{
+    struct ring_spsc_consumer *consumer = end;
+    return ring_spsc_header_at(consumer->ring_data, consumer->ring_mask, consumer->position);
+}
+
+const struct ring_wait_looks ring_spsc_consumer_looks = { look, look_closely, header_of };
 
 /* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
  * seen as soon as its line arrives. */

@@ -37,6 +37,7 @@
 
 enum {
     LOOKS_PER_CLOCK = 64,
+    RESTS_PER_CLOCK = 4,
     POLLS = 1000,        /* before the first pause of a wait: some ten microseconds */
     LEAST_SPIN_NS = 800, /* where no wait was short lately */
     LEAST_PAUSES = 24,   /* of a back-off: about a microsecond on x86 */
@@ -158,6 +159,18 @@ static uint32_t most_spin_ns(void)
     return known == 1 ? 0 : (uint32_t)RING_WAIT_SPIN_NS;
 }
 
+/* Does the core know something better than `pause`? */
+static bool can_rest(void)
+{
+    static RING_ATOMIC(int) answer; /* W4: 0: not asked yet, 1: yes, 2: no; relaxed, any thread finds the same */
+    int known = ring_atomic_load(&answer, memory_order_relaxed);
+    if (!known) {
+        known = ring_cpu_can_rest() ? 1 : 2;
+        ring_atomic_store(&answer, known, memory_order_relaxed);
+    }
+    return known == 1;
+}
+
 /* One wait of one thread, from its first fruitless look to its success or its time limit. */
 struct wait {
     int64_t began_ns; /* CLOCK_MONOTONIC; 0: the clock was not asked yet */
@@ -165,6 +178,8 @@ struct wait {
     int64_t closely_ns; /* who never sleeps looks closely at this time */
     unsigned looks;
     unsigned naps;
+    RING_ATOMIC(uint64_t) * word; /* that will change, */
+    uint64_t seen;                /* and what it was before the last look */
 };
 
 enum next { LOOK, SLEEP, EXPIRED };
@@ -235,8 +250,12 @@ static enum next pause_or_sleep(const struct ring_waiter *waiter, struct wait *w
 {
     bool spins = waiter->policy != RING_WAIT_SLEEP && !waiter->slept;
     if (spins) {
-        ring_cpu_relax();
-        if (++wait->looks % LOOKS_PER_CLOCK)
+        bool rests = wait->looks >= LOOKS_PER_CLOCK && can_rest();
+        if (rests)
+            ring_cpu_rest(wait->word, wait->seen);
+        else
+            ring_cpu_relax();
+        if (++wait->looks % (rests ? RESTS_PER_CLOCK : LOOKS_PER_CLOCK))
             return LOOK;
     }
     int64_t now = ring_clock_monotonic();
@@ -313,6 +332,8 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
         unsigned doubts = 0;
         switch (pause_or_sleep(waiter, &wait)) {
         case LOOK:
+            wait.word = waiter->looks->word ? waiter->looks->word(waiter->end) : NULL;
+            wait.seen = wait.word ? ring_atomic_load(wait.word, memory_order_relaxed) : 0; /* the look is what counts */
             code = waiter->looks->look(waiter->end, call);
             break;
         case SLEEP:

@@ -86,6 +86,8 @@ struct ring_wait_looks {
     int (*look)(void *end, void *call);
     /* The same, and asks what became of the others; adds to *doubts (enum ring_wait_doubt). */
     int (*look_closely)(void *end, void *call, unsigned *doubts);
+    /* The word that will change when it is there; NULL: there is more than one. */
+    RING_ATOMIC(uint64_t) * (*word)(void *end);
 };
 
 /* `most_pauses`: after so many the other side might have filled (emptied) the ring. */
