@@ -38,16 +38,18 @@ RING_PUBLIC int ring_segment_free(struct ring_segment *segment, const char *name
 #define RING_PAGES_NODES 64
 
 struct ring_pages {
-    size_t struct_size;                    /* set by the caller to sizeof this struct */
-    uint64_t bytes;                        /* all of it: the sum of the following */
-    uint64_t node_bytes[RING_PAGES_NODES]; /* on each node */
-    uint64_t elsewhere_bytes;              /* on nodes with higher numbers */
-    uint64_t absent_bytes;                 /* not in memory */
-    uint64_t unknown_bytes;                /* built without libnuma, or the kernel does not tell */
-    uint64_t granule;                      /* bytes that always lie together: the size of the pages asked for */
-    int asked;                             /* a node, RING_NODE_INTERLEAVED, or RING_NODE_ANY */
-    int node;                              /* of all pages, RING_NODE_MIXED or RING_NODE_UNKNOWN */
-    bool granted;                          /* all of it lies as asked; interleaved: even within one granule */
+    size_t struct_size;                         /* set by the caller to sizeof this struct */
+    uint64_t bytes;                             /* all of it: the sum of the following */
+    uint64_t node_bytes[RING_PAGES_NODES];      /* on each node */
+    uint64_t node_huge_bytes[RING_PAGES_NODES]; /* of those: in pages larger than the ordinary ones */
+    uint64_t elsewhere_bytes;                   /* on nodes with higher numbers */
+    uint64_t absent_bytes;                      /* not in memory */
+    uint64_t unknown_bytes;                     /* built without libnuma, or the kernel does not tell */
+    uint64_t granule;                           /* bytes that always lie together: the size of the pages asked for */
+    bool huge_known;                            /* false: the kernel, older than 6.7, does not tell node_huge_bytes */
+    int asked;                                  /* a node, RING_NODE_INTERLEAVED, or RING_NODE_ANY */
+    int node;                                   /* of all pages, RING_NODE_MIXED or RING_NODE_UNKNOWN */
+    bool granted;                               /* all of it lies as asked; interleaved: even within one granule */
 };
 
 /* `name` NULL: of the whole segment; what was asked for single rings in it does not count there. Asks for each page:

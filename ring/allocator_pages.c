@@ -150,6 +150,7 @@ static void count(const struct ring_segment *segment, uint64_t offset, uint64_t 
     pages->elsewhere_bytes = census.elsewhere * page;
     pages->absent_bytes = census.absent * page;
     pages->unknown_bytes = census.unknown * page;
+    pages->huge_known = ring_numa_count_huge(range.address, range.bytes, pages->node_huge_bytes);
     pages->granule = granule;
     pages->granted = ring_numa_is_placed(&range, pages->asked);
 }

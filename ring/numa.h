@@ -68,6 +68,10 @@ RING_PRIVATE int ring_numa_fill(const struct ring_numa_range *range);
 /* Asks the kernel for every page. */
 RING_PRIVATE void ring_numa_count(const void *address, size_t bytes, struct ring_numa_census *census);
 
+/* Bytes of a range that are mapped by pages larger than the ordinary ones, on each node. False: the kernel, older than
+ * 6.7, does not tell. */
+RING_PRIVATE bool ring_numa_count_huge(const void *address, size_t bytes, uint64_t on_node[RING_NUMA_MOST]);
+
 /* Do all pages of a range lie as the wish says? Interleaved: for each node as many granules, or one more. */
 RING_PRIVATE bool ring_numa_is_placed(const struct ring_numa_range *range, int node);
 

@@ -259,7 +259,7 @@ static void json_backing(struct json *json, const struct ring_segment_info *info
 
 static void print_segment(const struct ring_segment_info *info)
 {
-    char name[300], bytes[32], used[32], page[32], huge[32], locked[32], resident[32], node[16], owner[64], command[64];
+    char name[300], bytes[32], used[32], page[32], huge[32], locked[32], resident[32], owner[64], command[64];
     char when[64] = "?";
     struct tm calendar;
     time_t created = (time_t)(info->created_ns / 1000000000);
@@ -274,7 +274,6 @@ static void print_segment(const struct ring_segment_info *info)
            human_bytes(info->resident_bytes, resident, sizeof resident));
     print_refusal("2 MiB", info->huge_error, "They need Linux 6.1 or newer and free memory in one piece");
     print_refusal("locking", info->lock_error, "Raise the limit: 'ulimit -l', or LimitMEMLOCK= of the service");
-    printf("  %-10s %s\n", "NUMA node", node_word(info->numa_node, node, sizeof node));
     print_backing(info);
     printf("  %-10s %s, group %u, mode %04o\n", "owner", owner_name(info->owner, owner, sizeof owner),
            (unsigned)info->group, info->mode);
@@ -364,9 +363,11 @@ static int show(const struct look *look)
     if (look->as_json) {
         json_open(&json, NULL, '{');
         json_segment(&json, &info);
+        show_pages(segment, NULL, &json);
         json_open(&json, "rings", '[');
     } else {
         print_segment(&info);
+        show_pages(segment, NULL, NULL);
     }
     int status = show_rings(look, &json, segment, info.max_rings);
     if (look->as_json) {

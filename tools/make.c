@@ -66,8 +66,17 @@ static void tell_refusals(const struct create *create, const struct ring_segment
     if (info.lock_error)
         remark("%s was made, but its memory could not be locked (%s); 'ringctl info %s' tells what to do",
                create->segment, error_name(info.lock_error), create->segment);
-    if (node != RING_NODE_ANY && info.numa_node != node)
+    if (node >= 0 && info.numa_node != node)
         remark("%s was made, but not on node %d; --strict makes that an error", create->segment, node);
+}
+
+static void tell_place(const struct create *create, struct ring_segment *segment, const char *ring)
+{
+    char wish[32];
+    struct ring_pages pages = { .struct_size = sizeof pages };
+    if (create->making.ring_node != RING_NODE_ANY && ring_segment_pages(segment, ring, &pages) == 0 && !pages.granted)
+        remark("ring '%s' was made, but its pages are not as asked for (%s); --strict makes that an error", ring,
+               node_wish(pages.asked, wish, sizeof wish));
 }
 
 static int create_all(const struct create *create)
@@ -89,6 +98,8 @@ static int create_all(const struct create *create)
     int status = make_rings(create, segment);
     if (!status)
         tell_refusals(create, segment);
+    for (size_t at = 0; at < create->ring_count && !status; at++)
+        tell_place(create, segment, create->rings[at]);
     ring_segment_close(&segment);
     if (status && !create->add) /* all or nothing */
         ring_segment_unlink(create->segment);
@@ -117,13 +128,51 @@ int command_create(int argc, char **argv)
     return create_all(&create);
 }
 
+enum { MOST_RINGS = 256, MOST_GENERATIONS = 64 };
+
 struct removal {
     bool force;
+    unsigned ring_count; /* 0: the segment itself */
+    const char *rings[MOST_RINGS];
     int status;
 };
 
+/* A ring, and those that replaced it when it grew, which have its name as well. */
+static int free_ring(struct removal *removal, struct ring_segment *segment, const char *ring)
+{
+    int error = ring_segment_free(segment, ring);
+    if (error == -ENOENT && removal->force)
+        return 0;
+    for (int more = 0; !error && more < MOST_GENERATIONS; more++)
+        error = ring_segment_free(segment, ring) == -ENOENT ? 1 : 0;
+    return error > 0 ? 0 : error;
+}
+
+static void remove_rings(struct removal *removal, const char *name)
+{
+    struct ring_segment *segment = NULL;
+    struct ring_segment_options options = ring_segment_defaults();
+    options.flags = 0;
+    int error = ring_segment_attach(&segment, name, &options, RING_NO_WAIT);
+    if (error) {
+        if (error != -ENOENT || !removal->force)
+            removal->status = complain_library(error, "cannot look at segment %s", name);
+        return;
+    }
+    for (unsigned at = 0; at < removal->ring_count; at++) {
+        error = free_ring(removal, segment, removal->rings[at]);
+        if (error)
+            removal->status = complain_library(error, "cannot remove ring '%s' of %s", removal->rings[at], name);
+    }
+    ring_segment_close(&segment);
+}
+
 static void remove_one(struct removal *removal, const char *segment)
 {
+    if (removal->ring_count) {
+        remove_rings(removal, segment);
+        return;
+    }
     int error = ring_segment_unlink(segment);
     if (!error || (error == -ENOENT && removal->force))
         return;
@@ -136,6 +185,11 @@ static error_t parse_rm(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'f':
         removal->force = true;
+        return 0;
+    case 'r':
+        if (removal->ring_count == MOST_RINGS)
+            argp_error(state, "--ring: at most %d at a time", MOST_RINGS);
+        removal->rings[removal->ring_count++] = argument;
         return 0;
     case ARGP_KEY_ARGS: /* argp has put all options first, so --force counts wherever it stands */
         for (int at = state->next; at < state->argc; at++)
@@ -153,14 +207,16 @@ static error_t parse_rm(int key, char *argument, struct argp_state *state)
 int command_rm(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        { "force", 'f', NULL, 0, "A segment that is not there is no failure", 0 },
+        { "force", 'f', NULL, 0, "A segment, or ring, that is not there is no failure", 0 },
+        { "ring", 'r', "RING", 0, "Remove this ring, not the segment; may be given several times", 0 },
         { 0 },
     };
     static const struct argp argp = {
         .options = options,
         .parser = parse_rm,
         .args_doc = "SEGMENT...",
-        .doc = "Remove segments. Processes that are attached keep the memory until they leave.",
+        .doc = "Remove segments; processes that are attached keep the memory until they leave. Or rings of a segment: "
+               "refused while a living process takes part in one.",
     };
     struct removal removal = { .status = STATUS_DONE };
     if (argp_parse(&argp, argc, argv, 0, NULL, &removal))

@@ -54,20 +54,33 @@ static unsigned parse_mode(const struct argp_state *state, const char *text)
     return (unsigned)value;
 }
 
-static int parse_node(const struct argp_state *state, const char *text)
+static int parse_node(const struct argp_state *state, const char *text, const char *option)
 {
     char *end = NULL;
+    bool of_cpu = strncmp(text, "cpu:", 4) == 0;
+    const char *digits = of_cpu ? text + 4 : text;
+    if (strcmp(text, "here") == 0)
+        return RING_NODE_HERE;
+    if (strcmp(text, "interleaved") == 0)
+        return RING_NODE_INTERLEAVED;
     errno = 0;
-    long value = strtol(text, &end, 10);
-    if (errno || end == text || *end || value < 0 || value > 65535)
-        argp_error(state, "--node %s: wanted the number of a NUMA node, from 0 on", text);
-    return (int)value;
+    long value = strtol(digits, &end, 10);
+    if (errno || end == digits || *end || value < 0 || value > 65535)
+        argp_error(state,
+                   "%s %s: wanted the number of a NUMA node, from 0 on, 'cpu:N' for that of processor N, 'here' or "
+                   "'interleaved'",
+                   option, text);
+    int node = of_cpu ? ring_node_of_cpu((int)value) : (int)value;
+    if (node == RING_NODE_UNKNOWN)
+        argp_error(state, "%s %s: no such processor, or this machine or build knows no nodes", option, text);
+    return node;
 }
 
 enum {
     KEY_RING_BYTES = 0x100,
     KEY_MODE,
     KEY_NODE,
+    KEY_RING_NODE,
     KEY_STRICT,
     KEY_NO_HUGE,
     KEY_NO_LOCK,
@@ -119,6 +132,7 @@ static struct ring_mpmc_options mpmc_options(const struct making *making)
     options.slot_bytes = making->slot_bytes ? making->slot_bytes : options.slot_bytes;
     options.seats = making->seats ? making->seats : options.seats;
     options.flags = making->no_sole ? RING_MPMC_NO_SOLE : 0;
+    options.numa_node = making->ring_node;
     return options;
 }
 
@@ -130,6 +144,7 @@ static struct ring_broadcast_options broadcast_options(const struct making *maki
     options.seats = making->seats ? making->seats : options.seats;
     if (making->policy)
         options.policy = (enum ring_broadcast_policy)making->policy;
+    options.numa_node = making->ring_node;
     return options;
 }
 
@@ -137,6 +152,7 @@ static struct ring_spsc_options spsc_options(const struct making *making)
 {
     struct ring_spsc_options options = ring_spsc_defaults();
     options.bytes = making->ring_bytes ? making->ring_bytes : options.bytes;
+    options.numa_node = making->ring_node;
     return options;
 }
 
@@ -254,7 +270,10 @@ static error_t parse_making(int key, char *argument, struct argp_state *state)
         making->segment.mode = parse_mode(state, argument);
         return 0;
     case KEY_NODE:
-        making->segment.numa_node = parse_node(state, argument);
+        making->segment.numa_node = parse_node(state, argument, "--node");
+        return 0;
+    case KEY_RING_NODE:
+        making->ring_node = parse_node(state, argument, "--ring-node");
         return 0;
     case KEY_STRICT:
         making->segment.flags |= RING_STRICT;
@@ -289,7 +308,9 @@ static const struct argp_option making_options_table[] = {
       "broadcast: who is too slow loses messages (default), or holds the producer back", 10 },
     { "no-sole", KEY_NO_SOLE, NULL, 0, "mpmc: never the cheaper claim of who is alone; needs no membarrier(2)", 10 },
     { "mode", KEY_MODE, "OCTAL", 0, "Permission bits of a new segment (default 0600)", 10 },
-    { "node", KEY_NODE, "N", 0, "Put a new segment on this NUMA node", 10 },
+    { "node", KEY_NODE, "N", 0,
+      "Put a new segment on this NUMA node; 'cpu:N': on that of a processor; 'here'; or 'interleaved'", 10 },
+    { "ring-node", KEY_RING_NODE, "N", 0, "The same for new rings (default: as the segment)", 10 },
     { "strict", KEY_STRICT, NULL, 0, "Fail if 2 MiB pages, locking or the node cannot be had", 10 },
     { "no-huge", KEY_NO_HUGE, NULL, 0, "Do not ask for 2 MiB pages", 10 },
     { "no-lock", KEY_NO_LOCK, NULL, 0, "Do not lock the memory", 10 },
@@ -303,7 +324,7 @@ const struct argp making_argp = { .options = making_options_table,
 
 struct making making_defaults(void)
 {
-    struct making making = { .segment = ring_segment_defaults(), .kind = RING_KIND_SPSC };
+    struct making making = { .segment = ring_segment_defaults(), .kind = RING_KIND_SPSC, .ring_node = RING_NODE_ANY };
     making.segment.bytes = 0;
     return making;
 }
@@ -326,6 +347,11 @@ bool making_options(const struct making *making, size_t rings, struct ring_segme
     size_t each = footprint(making);
     size_t head = RING_LAYOUT_PAGE + options->rings * sizeof(struct ring_layout_entry);
     head = (head + RING_LAYOUT_PAGE - 1) / RING_LAYOUT_PAGE * RING_LAYOUT_PAGE;
+    if (making->ring_node != RING_NODE_ANY && (options->flags & RING_HUGE)) { /* pages are not shared between nodes */
+        const size_t page = (size_t)2 << 20;
+        head = (head + page - 1) / page * page;
+        each = making->ring_node == RING_NODE_INTERLEAVED ? (each + page - 1) / page * page : each;
+    }
     if (!each || each > (RING_SEGMENT_MAX_BYTES - head) / rings) {
         complain("%zu rings of this size do not fit into one segment of up to 4T: use smaller %s", rings,
                  making->kind == RING_KIND_SPSC ? "--ring-bytes" : "--slots or --slot-bytes");

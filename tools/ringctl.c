@@ -11,7 +11,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     { "create", command_create }, { "ls", command_ls }, { "info", command_info },       { "send", command_send },
-    { "recv", command_recv },     { "rm", command_rm }, { "recover", command_recover },
+    { "recv", command_recv },     { "rm", command_rm }, { "recover", command_recover }, { "doctor", command_doctor },
 };
 
 const char *argp_program_version = "ringctl (shmring) " RING_VERSION;
@@ -29,7 +29,7 @@ static int run_command(struct argp_state *state, const char *name)
         argv[0] = state->argv[0];
         return status;
     }
-    argp_error(state, "there is no command '%s'; use create, ls, info, send, recv, recover or rm", name);
+    argp_error(state, "there is no command '%s'; use create, ls, info, send, recv, recover, rm or doctor", name);
     return STATUS_USAGE;
 }
 
@@ -58,7 +58,8 @@ static const char documentation[] = "Rings in shared memory, from the command li
                                     "  send SEGMENT RING [FILE]    standard input or a file into a ring\n"
                                     "  recv SEGMENT RING [FILE]    out of a ring to standard output or a file\n"
                                     "  recover SEGMENT             mend what the dead left\n"
-                                    "  rm SEGMENT...               remove segments\n"
+                                    "  rm SEGMENT...               remove segments, or rings of one\n"
+                                    "  doctor                      what this machine gives, and how to mend it\n"
                                     "\n"
                                     "'ringctl COMMAND --help' tells more; ringctl(1) tells all.\n"
                                     "Exit status: 0 done, 1 failed, 2 wrong usage, 128+N ended by signal N.";

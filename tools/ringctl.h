@@ -21,6 +21,7 @@ int command_send(int argc, char **argv);
 int command_recv(int argc, char **argv);
 int command_recover(int argc, char **argv);
 int command_rm(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 
 /* ---- options.c: arguments that several commands understand ---- */
 
@@ -35,6 +36,7 @@ struct making {
     unsigned kind;                       /* enum ring_layout_kind */
     bool kind_given;
     bool no_sole;      /* MPMC */
+    int ring_node;     /* for the pages of new rings */
     size_t ring_bytes; /* SPSC. Here and below 0: not given */
     size_t slots;      /* MPMC and broadcast, as the next two */
     size_t slot_bytes;
@@ -89,6 +91,13 @@ void json_word(struct json *json, const char *key, const char *word); /* true, f
 
 /* One ring, for people (json NULL) or as an object. 0 or -errno, with ring_error_detail(); then nothing was written. */
 int show_ring(struct ring_segment *segment, const struct ring_entry_info *entry, struct json *json);
+
+/* ---- places.c ---- */
+
+/* Where the pages of a ring (NULL: of the segment) are: for people (json NULL), rings only when there is something to tell;
+ * or as a member "pages". Nothing when the ring has gone. */
+void show_pages(struct ring_segment *segment, const char *ring, struct json *json);
+const char *node_wish(int node, char *buffer, size_t size); /* "node 1", "interleaved", "any" */
 
 /* Ends standard output: STATUS_FAILED when something of it could not be written. */
 int finish_output(int status);

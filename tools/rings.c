@@ -281,6 +281,12 @@ static void json_begin(struct json *json, const char *name, unsigned kind)
     json_text(json, "kind", kind_word(kind));
 }
 
+static void json_end(struct json *json, struct ring_segment *segment, const char *ring)
+{
+    show_pages(segment, ring, json);
+    json_close(json, '}');
+}
+
 static int show_spsc(struct ring_segment *segment, const char *ring, const char *name, struct json *json)
 {
     struct ring_spsc_info info = { .struct_size = sizeof info };
@@ -293,7 +299,7 @@ static int show_spsc(struct ring_segment *segment, const char *ring, const char 
     }
     json_begin(json, name, RING_KIND_SPSC);
     json_spsc(json, &info);
-    json_close(json, '}');
+    json_end(json, segment, ring);
     return 0;
 }
 
@@ -309,7 +315,7 @@ static int show_mpmc(struct ring_segment *segment, const char *ring, const char 
     }
     json_begin(json, name, RING_KIND_MPMC);
     json_mpmc(json, segment, ring, &info);
-    json_close(json, '}');
+    json_end(json, segment, ring);
     return 0;
 }
 
@@ -325,11 +331,11 @@ static int show_broadcast(struct ring_segment *segment, const char *ring, const 
     }
     json_begin(json, name, RING_KIND_BROADCAST);
     json_broadcast(json, segment, ring, &info);
-    json_close(json, '}');
+    json_end(json, segment, ring);
     return 0;
 }
 
-int show_ring(struct ring_segment *segment, const struct ring_entry_info *entry, struct json *json)
+static int show_kind(struct ring_segment *segment, const struct ring_entry_info *entry, struct json *json)
 {
     char name[3 * RING_LAYOUT_NAME];
     printable(entry->name, sizeof entry->name, name, sizeof name);
@@ -346,7 +352,15 @@ int show_ring(struct ring_segment *segment, const struct ring_entry_info *entry,
             return 0;
         }
         json_begin(json, name, entry->kind);
-        json_close(json, '}');
+        json_end(json, segment, entry->name);
         return 0;
     }
+}
+
+int show_ring(struct ring_segment *segment, const struct ring_entry_info *entry, struct json *json)
+{
+    int error = show_kind(segment, entry, json);
+    if (!error && !json)
+        show_pages(segment, entry->name, NULL);
+    return error;
 }
