@@ -2,7 +2,7 @@
 # examples.sh NAME EXAMPLE EXAMPLE_MPMC EXAMPLE_BROADCAST: the guides' programs do what they say. Speaks TAP. Their segments
 # begin with NAME instead of /example, so that two test runs do not meet.
 set -u
-name=$1 example=$2 mpmc=$3 broadcast=$4
+name=$1 example=$2 mpmc=$3 broadcast=$4 registry=${5:-}
 number=0
 failed=0
 said=$(mktemp)
@@ -50,10 +50,15 @@ every_loss_counted() {
     [ "$(awk '{ if ($2 + $4 == 1000) good[$1]++ } END { print good["consumer:"], good["observer:"] }' "$said")" = "2 1" ]
 }
 
+three_lives() {
+    timeout 60 "$registry" >"$said" 2>&1 && [ "$(grep -c '^life [123]: 1000 messages$' "$said")" = 3 ]
+}
+
 check "example: a receiver that came first gets the word" one_word first
 check "example: a receiver that came second gets the word" one_word second
 check "example_mpmc: every job is done, although a worker is killed" every_job_once
 check "example_broadcast: received and lost make up all that was sent" every_loss_counted
+[ -z "$registry" ] || check "example_registry: senders go on while the receiver comes three times" three_lives
 check "the examples leave nothing behind" [ -z "$(ls /dev/shm | grep -F -- "${name#/}")" ]
 echo "1..$number"
 [ "$failed" = 0 ]
