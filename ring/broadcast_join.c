@@ -260,9 +260,9 @@ static int open_consumer(struct ring_broadcast_consumer *consumer, struct ring_s
     }
     if (code) {
         ring_guard_close(&guarded);
-        ring_claim_drop(claim);
         if (with_seat)
             call_producer(found.control);
+        ring_claim_drop(claim); /* behind the last touch: the ring may be gone now */
         return code;
     }
     struct ring_layout_broadcast_seat *seat = with_seat ? ring_broadcast_seat_at(found.seats, index) : NULL;
