@@ -1,8 +1,9 @@
 /* limits_namespaces.c - processes of several PID namespaces, in which pids are equal: a death is proved by a lock, so
  * the dead and the living are told apart whatever their numbers. Needs root, for the namespaces.
  *
- * A world is a PID namespace with a /proc of its own, as containers have. In it process 1 starts process 2, which does
- * what the test is about, kills it when the test says so, and may start another process 2 after that. */
+ * A world is a PID namespace with a /proc of its own, as containers have. In it process 1 starts process 100, which
+ * does what the test is about, kills it when the test says so, and may start another process 100 after that. The number
+ * is asked for: ThreadSanitizer starts threads of its own, which take some. */
 #include "harness.h"
 
 #include <fcntl.h>
@@ -12,22 +13,22 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { NO_NAMESPACE = 77, SAME_PID = 2, MESSAGE = 100, SHORT = 50000000 };
+enum { NO_NAMESPACE = 77, SAME_PID = 100, MESSAGE = 100, SHORT = 50000000 };
 
 struct world {
-    RING_ATOMIC(uint64_t) ready;   /* steps that process 2 has done */
+    RING_ATOMIC(uint64_t) ready;   /* steps that process 100 has done */
     RING_ATOMIC(uint64_t) order;   /* steps that it may do */
     RING_ATOMIC(uint64_t) kill;    /* by the test: it shall be killed so often */
     RING_ATOMIC(uint64_t) killed;  /* and was */
-    RING_ATOMIC(uint64_t) no_more; /* another process 2 cannot be had */
-    test_body again;               /* what another process 2 does */
+    RING_ATOMIC(uint64_t) no_more; /* another process 100 cannot be had */
+    test_body again;               /* what another process 100 does */
     test_body body;
     pid_t keeper;
 };
 
 /* ---- Worlds ---- */
 
-static pid_t start_process_2(struct world *world, test_body body)
+static pid_t start_process_100(struct world *world, test_body body)
 {
     pid_t child = fork();
     REQUIRE(child >= 0);
@@ -40,11 +41,11 @@ static pid_t start_process_2(struct world *world, test_body body)
     return child;
 }
 
-/* So that the next process is number 2 once more. */
-static bool turn_pids_back(void)
+/* So that the next process has that number, once more. */
+static bool set_next_pid(void)
 {
     int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-    bool done = fd >= 0 && write(fd, "1", 1) == 1;
+    bool done = fd >= 0 && write(fd, "99", 2) == 2;
     if (fd >= 0)
         close(fd);
     return done;
@@ -53,9 +54,9 @@ static bool turn_pids_back(void)
 static int be_process_1(struct world *world)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (mount("proc", "/proc", "proc", 0, NULL) != 0)
+    if (mount("proc", "/proc", "proc", 0, NULL) != 0 || !set_next_pid())
         return NO_NAMESPACE;
-    pid_t child = start_process_2(world, world->body);
+    pid_t child = start_process_100(world, world->body);
     int status = 0;
     for (uint64_t killed = 0;;) {
         if (waitpid(child, &status, WNOHANG) == child)
@@ -69,12 +70,12 @@ static int be_process_1(struct world *world)
                 atomic_store(&world->killed, killed);
                 return 0;
             }
-            if (!turn_pids_back()) {
+            if (!set_next_pid()) {
                 atomic_store(&world->no_more, 1);
                 atomic_store(&world->killed, killed);
                 return 0;
             }
-            child = start_process_2(world, world->again);
+            child = start_process_100(world, world->again);
             atomic_store(&world->killed, killed);
         }
         test_nap(500000);
@@ -130,14 +131,14 @@ static void world_kill(struct world *world)
     test_await(&world->killed, before + 1);
 }
 
-/* The test lets process 2 do one more step, and waits until it is done. */
+/* The test lets process 100 do one more step, and waits until it is done. */
 static void step(struct world *world)
 {
     uint64_t before = atomic_fetch_add(&world->order, 1);
     test_await(&world->ready, before + 1);
 }
 
-/* Process 2: a step is done; waits for leave to do the next. */
+/* Process 100: a step is done; waits for leave to do the next. */
 static void done(struct world *world)
 {
     uint64_t now = atomic_fetch_add(&world->ready, 1) + 1;
@@ -164,7 +165,7 @@ static void need_namespaces(void)
     world->body = nothing_to_do;
     int status = test_wait_status(test_spawn(keep_world, world));
     if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NAMESPACE)
-        test_skip("this machine allows no PID namespace with a /proc of its own");
+        test_skip("this machine allows no PID namespace with a /proc of its own, or no choice of pids (ns_last_pid)");
     REQUIRE_SAME(status, 0);
 }
 
