@@ -143,10 +143,12 @@ RING_INLINE void ring_mpmc_settle(struct ring_mpmc_end *end)
 
 #define RING_MPMC_ALONE_AFTER 4096 /* shared claims from one question to the next whether we are alone */
 
-/* The usual case of one message, of one who shares his side. False: not usual; nothing happened. The guard is held. */
-RING_PRIVATE bool ring_mpmc_send_shared(struct ring_mpmc_end *end, const void *message, size_t length);
-RING_PRIVATE bool ring_mpmc_recv_shared(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact,
-                                        size_t *length);
+/* ---- mpmc_verbs.c: one message, whatever the case ---- */
+
+RING_PRIVATE int ring_mpmc_send_general(struct ring_mpmc_end *end, const void *message, size_t length,
+                                        int64_t timeout_ns);
+RING_PRIVATE ssize_t ring_mpmc_recv_general(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact,
+                                            int64_t timeout_ns);
 
 /* ---- mpmc_setup.c ---- */
 

@@ -35,7 +35,8 @@ RING_INLINE bool give_up(struct ring_mpmc_end *end)
     return false;
 }
 
-bool ring_mpmc_send_shared(struct ring_mpmc_end *end, const void *message, size_t length)
+/* False: not usual; nothing happened. */
+RING_INLINE bool send_shared(struct ring_mpmc_end *end, const void *message, size_t length)
 {
     if (length >= end->shared_limit || (!message && length) || end->shared_ops >= RING_MPMC_ALONE_AFTER)
         return false;
@@ -45,9 +46,11 @@ bool ring_mpmc_send_shared(struct ring_mpmc_end *end, const void *message, size_
         uint64_t free_word = position >> end->shift << RING_SLOT_LAP;
         if (ring_atomic_load(ring_mpmc_word_of(slot), memory_order_acquire) != free_word) /* M1 */
             break;
-        if (!claim_one(end, &position))
+        if (RING_UNLIKELY(!claim_one(end, &position)))
             continue;
-        if (length)
+        if (length == 8)
+            ring_copy_in(slot + 8, message, 8);
+        else if (length)
             ring_copy_in(slot + 8, message, length);
         ring_atomic_store(ring_mpmc_word_of(slot), free_word | RING_SLOT_READY | length, memory_order_release); /* M4 */
         finish_one(end);
@@ -56,31 +59,45 @@ bool ring_mpmc_send_shared(struct ring_mpmc_end *end, const void *message, size_
     return give_up(end);
 }
 
-bool ring_mpmc_recv_shared(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact, size_t *length)
+/* The length; -1: not usual; nothing happened. */
+RING_INLINE ssize_t recv_shared(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact)
 {
     if (!end->shared_limit || (!buffer && size) || end->shared_ops >= RING_MPMC_ALONE_AFTER)
-        return false;
+        return -1;
     uint64_t position = ring_atomic_load(end->counter, memory_order_acquire); /* M0 */
     for (int i = 0; i < TRIES; i++) {
         unsigned char *slot = ring_mpmc_slot_at(end, position);
         uint64_t free_word = position >> end->shift << RING_SLOT_LAP;
         /* M7: flags and states other than READY make it far too long. */
-        uint64_t found =
+        uint64_t length =
             ring_atomic_load(ring_mpmc_word_of(slot), memory_order_acquire) - (free_word | RING_SLOT_READY);
-        if (found >= end->shared_limit || found > size || (exact && found != size))
+        if (length >= end->shared_limit || length > size || (exact && length != size))
             break;
-        if (!claim_one(end, &position))
+        if (RING_UNLIKELY(!claim_one(end, &position)))
             continue;
-        if (found == 8)
+        if (length == 8)
             ring_copy(buffer, slot + 8, 8);
-        else if (found)
-            ring_copy(buffer, slot + 8, found);
+        else if (length)
+            ring_copy(buffer, slot + 8, length);
         ring_atomic_store(ring_mpmc_word_of(slot), free_word + (UINT64_C(1) << RING_SLOT_LAP),
                           memory_order_release); /* M8 */
         end->last_flags = 0;
         finish_one(end);
-        *length = found;
-        return true;
+        return (ssize_t)length;
     }
-    return give_up(end);
+    give_up(end);
+    return -1;
+}
+
+int ring_mpmc_send_slowly(struct ring_mpmc_end *end, const void *message, size_t length, int64_t timeout_ns)
+{
+    if (RING_LIKELY(send_shared(end, message, length)))
+        return 0;
+    return ring_mpmc_send_general(end, message, length, timeout_ns);
+}
+
+ssize_t ring_mpmc_recv_slowly(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact, int64_t timeout_ns)
+{
+    ssize_t length = recv_shared(end, buffer, size, exact);
+    return RING_LIKELY(length >= 0) ? length : ring_mpmc_recv_general(end, buffer, size, exact, timeout_ns);
 }

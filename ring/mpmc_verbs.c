@@ -115,10 +115,8 @@ static int send_one(struct ring_mpmc_end *end, const void *message, size_t lengt
     return 0;
 }
 
-int ring_mpmc_send_slowly(struct ring_mpmc_end *end, const void *message, size_t length, int64_t timeout_ns)
+int ring_mpmc_send_general(struct ring_mpmc_end *end, const void *message, size_t length, int64_t timeout_ns)
 {
-    if (RING_LIKELY(ring_mpmc_send_shared(end, message, length)))
-        return 0;
     int code = send_one(end, message, length, timeout_ns);
     ring_mpmc_settle(end);
     return code;
@@ -319,11 +317,8 @@ static ssize_t recv_one(struct ring_mpmc_end *end, void *buffer, size_t size, bo
     return (ssize_t)ask.length;
 }
 
-ssize_t ring_mpmc_recv_slowly(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact, int64_t timeout_ns)
+ssize_t ring_mpmc_recv_general(struct ring_mpmc_end *end, void *buffer, size_t size, bool exact, int64_t timeout_ns)
 {
-    size_t found;
-    if (RING_LIKELY(ring_mpmc_recv_shared(end, buffer, size, exact, &found)))
-        return (ssize_t)found;
     ssize_t length = recv_one(end, buffer, size, exact, timeout_ns);
     ring_mpmc_settle(end);
     return length;
