@@ -8,6 +8,7 @@
 #include "blocks.h"
 #include "contestants.h"
 #include "options.h"
+#include "sleep.h"
 
 #ifdef BENCH_HAVE_REPORT
 #include "report.h"
@@ -64,6 +65,8 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "blocks") == 0)
         return blocks_main(argc - 1, argv + 1);
+    if (argc > 1 && (strcmp(argv[1], "wake") == 0 || strcmp(argv[1], "idle") == 0))
+        return sleep_main(argc - 1, argv + 1);
     options_read(argc, argv, &options, &list);
     if (list) {
         contestants_print(stdout);

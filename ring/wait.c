@@ -104,20 +104,24 @@ bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep, enum ring_wait_request b
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
-/* Sleeps until the bell is rung, the deadline, or the bound. */
-static void sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, int64_t deadline_ns, bool restless)
+/* Sleeps until the bell is rung, the deadline, or the bound. True: it was only the bound, and what was announced still
+ * stands, so the caller may look and sleep again without announcing anew. */
+static bool sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, int64_t deadline_ns, bool restless)
 {
     int64_t nap = restless ? RING_WAIT_BOUND_BLIND_NS : RING_WAIT_BOUND_NS;
     if (deadline_ns != RING_CLOCK_NEVER) {
         int64_t left = deadline_ns - ring_clock_monotonic();
-        if (left <= 0)
-            return;
-        if (left < nap)
+        if (left <= nap)
             nap = left;
+        if (left <= 0)
+            return false;
     }
     struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
     /* Not FUTEX_PRIVATE: the word lies in shared memory. Every reason to come back is a reason to look again. */
     syscall(SYS_futex, (uintptr_t)ring_wait_calls(asleep), FUTEX_WAIT, seen, &limit, NULL, 0);
+    /* W1: acquire: the bit first; where it is cleared, somebody is about to call, or died before he did. */
+    return ring_atomic_load(asleep, memory_order_acquire) != 0 &&
+           ring_atomic_load(ring_wait_calls(asleep), memory_order_acquire) == seen;
 }
 
 /* W2: `calls` moves on, then up to `most` of those who sleep on it are woken. How many. */
@@ -279,11 +283,13 @@ static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, voi
         ring_atomic_store(waiter->shown, 1, memory_order_relaxed);
     unsigned doubts =
         ring_wait_announce(asleep, waiter->door ? RING_WAIT_ALL : RING_WAIT_ONE, &seen) ? 0 : RING_WAIT_UNREACHED;
-    int code = waiter->looks->look_closely(waiter->end, call, &doubts);
-    if (code == -EAGAIN && asleep == waiter->asleep) {
-        sleep_until_called(asleep, seen, wait->deadline_ns, doubts != 0);
+    int code;
+    do
+        code = waiter->looks->look_closely(waiter->end, call, &doubts);
+    while (code == -EAGAIN && asleep == waiter->asleep &&
+           sleep_until_called(asleep, seen, wait->deadline_ns, doubts != 0));
+    if (code == -EAGAIN)
         code = waiter->looks->look(waiter->end, call);
-    }
     /* W3: relaxed: a wake for nothing is all that a late reader causes. Where others may sleep the bit is theirs too.
      */
     if (!waiter->several && !waiter->door)

@@ -242,8 +242,17 @@ inline sleep() {
         seen = consumers_calls;
 #endif
         atomic { QUEUE_UP(consumers, queued[me]) };
-        !queued[me];
-        slept = true
+        do
+        :: !queued[me] -> slept = true; break
+        :: d_step { queued[me] && !woke -> queued[me] = false; woke = true }; /* once, by the bound: not again, else it
+                                                                                 would find what it was not woken for */
+            slept = true;
+            if
+            :: !IS_THERE && consumers_asleep ->
+                atomic { QUEUE_UP(consumers, queued[me]) }
+            :: else -> break
+            fi
+        od
     fi;
 #if defined(MUTATE_WITHDRAWS_FOR_ALL) || CONSUMERS == 1 && !defined(LEAVER)
     consumers_asleep = false; /* W3 */
@@ -287,7 +296,7 @@ inline arm() {
 
 proctype Consumer(byte me) {
     byte mine, seen;
-    bool any, slept, pending;
+    bool any, slept, pending, woke;
     do
     :: mine < QUOTA ->
         slept = false;

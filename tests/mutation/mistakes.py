@@ -83,12 +83,12 @@ mistake("sleeper announces itself without a barrier for the others", "wait.c",
         "    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;\n", "    return true;\n",
         "model:sleep:NO_MEMBARRIER")
 mistake("sleeper does not look again after its announcement", "wait.c",
-        "    int code = waiter->looks->look_closely(waiter->end, call, &blind);\n    if (code == -EAGAIN && asleep == waiter->asleep) {\n        sleep_until",
-        "    int code = -EAGAIN;\n    if (code == -EAGAIN && asleep == waiter->asleep) {\n        sleep_until", "model:sleep:NO_SECOND_LOOK")
+        "    do\n        code = waiter->looks->look_closely(waiter->end, call, &doubts);\n    while (code",
+        "    do\n        code = -EAGAIN;\n    while (code", "model:sleep:NO_SECOND_LOOK", "wait_policies")
 mistake("a sleeper takes back what others announced", "wait.c", "    if (!waiter->several && !waiter->door)\n", "",
         "model:sleep:WITHDRAWS_FOR_ALL")
 mistake("the bit cleared while more of them may sleep", "wait.c",
-        "    if (ring_atomic_load(asleep, memory_order_relaxed) != 0 && call(asleep, 1) == 0)\n        ring_wake(asleep);\n",
+        "    if (ring_atomic_load(asleep, memory_order_relaxed) != RING_WAIT_ONE || call(asleep, 1) == 0)\n        ring_wake(asleep);\n",
         "    if (ring_atomic_exchange(asleep, 0, memory_order_acq_rel) != 0)\n        call(asleep, 1);\n",
         "model:sleep:CLEARS_FOR_ONE")
 mistake("nobody woken who queued up while the bit was cleared", "wait.c",
