@@ -104,6 +104,36 @@ static int prepare(struct ring_spsc_producer *next, const struct ring_spsc_produ
     return 0;
 }
 
+static bool is_exhausted(const struct ring_spsc_found *found);
+
+/* Gives back the room of generations that both sides have left for good: exhausted, and somebody has been a consumer of
+ * the next one (else a consumer that left would be forgotten). The oldest first, and none before it: who comes by the
+ * name starts at the oldest there is, and must find all behind it. Who is still there makes ring_segment_free() refuse.
+ */
+static void free_left_generations(struct ring_segment *segment, unsigned entry)
+{
+    bool left[GENERATIONS] = { false };
+    bool passed = false;
+    int oldest = 0;
+    for (int back = 0; back < GENERATIONS; back++) {
+        struct ring_spsc_found found;
+        if (enter_relative(segment, entry, -back, &found) != 0)
+            break;
+        struct ring_seat seat = ring_spsc_seat(segment, found.control, found.entry, RING_SPSC_CONSUMER);
+        bool visited = ring_seat_state(&seat) != RING_PEER_NEVER;
+        left[back] = passed && is_exhausted(&found);
+        ring_claim_drop(found.claim);
+        passed = visited;
+        oldest = back;
+    }
+    for (int back = oldest; back > 0 && left[back]; back--) {
+        char name[RING_LAYOUT_NAME];
+        struct ring_place place;
+        if (relative(segment, entry, -back, name, &place) != 0 || ring_segment_free(segment, name) != 0)
+            return;
+    }
+}
+
 static int check_growth(const struct ring_spsc_producer *producer, const struct ring_spsc_options *options)
 {
     if (!producer || !producer->claim)
@@ -136,6 +166,7 @@ int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_o
         wish.bytes = (size_t)producer->capacity * 2;
     if (!options && ring_segment_entry(producer->segment, producer->entry, &entry) == 0)
         wish.numa_node = entry.node; /* where the smaller one is */
+    free_left_generations(producer->segment, producer->entry);
     while (producer->capacity < wish.bytes) { /* more than once only when what was adopted is too small */
         struct ring_spsc_producer next;
         code = prepare(&next, producer, &wish);

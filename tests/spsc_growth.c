@@ -154,6 +154,40 @@ Test(spsc_growth, packs_are_followed_by_messages_of_the_new_ring)
     test_pair_close(&pair);
 }
 
+Test(spsc_growth, the_room_of_generations_that_both_sides_left_is_given_back)
+{
+    struct test_pair pair;
+    struct ring_segment_info info = { .struct_size = sizeof info };
+    open_pair(&pair);
+    for (uint64_t i = 0; i < 6; i++) {
+        REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
+        send_many(&pair.producer, i, 1);
+        REQUIRE_OK(ring_segment_info(pair.segment, &info));
+        REQUIRE(info.rings <= 2);
+        recv_many(&pair.consumer, i, 1);
+    }
+    test_pair_close(&pair);
+}
+
+Test(spsc_growth, the_room_of_a_generation_with_messages_is_kept)
+{
+    struct test_pair pair;
+    struct ring_segment_info info = { .struct_size = sizeof info };
+    open_pair(&pair);
+    for (uint64_t i = 0; i < 4; i++) {
+        send_many(&pair.producer, i, 1);
+        REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
+    }
+    REQUIRE_OK(ring_segment_info(pair.segment, &info));
+    REQUIRE_SAME(info.rings, 5);
+    recv_many(&pair.consumer, 0, 2);
+    REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
+    REQUIRE_OK(ring_segment_info(pair.segment, &info));
+    REQUIRE_SAME(info.rings, 5); /* the first went, one came */
+    recv_many(&pair.consumer, 2, 2);
+    test_pair_close(&pair);
+}
+
 /* ---- Who comes later ---- */
 
 Test(spsc_growth, the_name_leads_a_later_producer_to_the_newest_ring_and_a_later_consumer_to_the_oldest)
