@@ -186,6 +186,17 @@ static void create_ring(void)
     returned(ring_spsc_create(segment, "new", RING_BYTES));
 }
 
+static void free_ring(void)
+{
+    returned(ring_segment_free(segment, "old"));
+}
+
+static void free_before(void)
+{
+    attach_before();
+    WANT_SAME(ring_segment_free(segment, "old"), 0);
+}
+
 #define ROW    .topology = &segment_topology, .sizes = SMALL, .flags = IDLE
 #define NONE   IN(EMPTY) /* no segment of that name */
 #define ONE    IN(HALF)  /* an empty one */
@@ -204,5 +215,9 @@ const struct row segment_rows[] = {
     { "segment close", ROW, .prepare = attach_before, .act = close_segment, .fillings = ONE },
     { "segment unlink", ROW, .act = unlink_segment, .fillings = ONE | FILLED },
     { "spsc create", ROW, .prepare = attach_before, .act = create_ring, .fillings = ONE | FILLED },
+    { "spsc create", ROW, .prepare = free_before, .act = create_ring, .fillings = FILLED, .detail = "in freed room" },
+    { "ring free", ROW, .prepare = attach_before, .act = free_ring, .fillings = FILLED },
+    { "ring free", ROW, .prepare = attach_before, .act = free_ring, .fillings = ONE, .code = -ENOENT,
+      .detail = "none there" },
 };
 const size_t segment_row_count = sizeof segment_rows / sizeof segment_rows[0];
