@@ -85,7 +85,7 @@ static int lock_byte(int fd, short type, int64_t byte)
 static int keep_open(struct ring_claim *claim, const struct ring_witness *witness)
 {
     claim->bytes = witness->page;
-    claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED, claim->fd, 0);
+    claim->page = mmap(NULL, claim->bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, claim->fd, 0);
     if (claim->page == MAP_FAILED)
         return ring_error(-errno, "no address space for a proof of life (%s)", strerror(errno));
     if (madvise(claim->page, claim->bytes, MADV_DONTFORK) != 0) {

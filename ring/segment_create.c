@@ -11,6 +11,8 @@
 #include <ring/error.h>
 #include <ring/numa.h>
 
+enum { NAME_ATTEMPTS = 3 };
+
 static bool has_name(const struct ring_segment_options *options)
 {
     return options->backing <= RING_BACKING_SYSTEM_V;
@@ -117,6 +119,25 @@ static int make_object(struct ring_memory_object *object, const char *path, cons
     }
 }
 
+/* Gives it its name, in place of what may be reclaimed. Up to there nothing was done to that: who cannot have what he
+ * wants has lost nothing. (A System V segment has its name before its memory.) -EEXIST: another has it. */
+static int take_name(struct ring_segment *made, const struct ring_segment_options *options, size_t bytes)
+{
+    int code = 0;
+    for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
+        code = ring_segment_make_way(made->witness.path, options->flags, false);
+        if (code)
+            return code;
+        if (options->backing == RING_BACKING_SYSTEM_V)
+            code = ring_system_v_signpost(made, options, bytes);
+        else
+            code = ring_memory_publish(made->witness.fd, made->witness.path);
+        if (code != -EEXIST) /* else somebody was faster: the next look tells who */
+            break;
+    }
+    return code;
+}
+
 /* All but its name; a System V segment has that early. */
 static int build(struct ring_segment *made, const struct ring_segment_options *options, size_t bytes,
                  const struct ring_memory_rights *rights)
@@ -126,7 +147,9 @@ static int build(struct ring_segment *made, const struct ring_segment_options *o
         return ring_error(-errno, "no random number for the segment (%s)", strerror(errno));
     int code = ring_segment_live(made);
     if (!code && options->backing == RING_BACKING_SYSTEM_V)
-        code = ring_system_v_begin(made, options, bytes, rights);
+        code = take_name(made, options, bytes);
+    if (!code && options->backing == RING_BACKING_SYSTEM_V)
+        code = ring_system_v_make(made, rights);
     if (code)
         return code;
     code = ring_memory_map(&made->memory, &made->object, bytes, &wish, true);
@@ -146,7 +169,7 @@ static int publish(struct ring_segment *made, const struct ring_segment_options 
     case RING_BACKING_GIVEN:
         return 0;
     default:
-        return ring_memory_publish(made->witness.fd, made->witness.path);
+        return take_name(made, options, made->memory.bytes);
     }
 }
 
@@ -170,7 +193,7 @@ static int create_sized(struct ring_segment **segment, const char *path, const c
         *segment = made;
         return 0;
     }
-    if (made->object.kind == RING_MEMORY_SYSTEM_V)
+    if (made->making)
         ring_system_v_abandon(made);
     ring_segment_discard(made);
     return code;
@@ -230,14 +253,16 @@ int ring_segment_create(struct ring_segment **segment, const char *name, const s
         options.numa_node = ring_numa_resolve(options.numa_node);
     if (!code)
         code = check_shape(&options);
-    if (!code && path[0])
-        code = ring_segment_make_way(path, options.flags);
     if (code)
         return code;
-    code = create_rounded(segment, path, bare, &options);
-    if (code == -EEXIST && path[0]) { /* somebody was faster: whose is it? */
-        int story = ring_segment_make_way(path, options.flags);
-        code = story ? story : code;
+    if (path[0])
+        code = ring_segment_make_way(path, options.flags, true); /* before the work; the final word comes after it */
+    if (!code)
+        code = create_rounded(segment, path, bare, &options);
+    if (code == -ENOSPC && path[0] && options.flags & RING_RECLAIM) { /* its room may be what is missing */
+        code = ring_segment_make_way(path, options.flags, false);
+        if (!code)
+            code = create_rounded(segment, path, bare, &options);
     }
     return code;
 }

@@ -210,7 +210,7 @@ static bool is_left_over(const union ring_segment_head *head)
 }
 
 /* One look at what has the path. 0: it was removed. -EAGAIN: look again. -EEXIST: it stays. */
-static int make_way_once(int fd, const char *path, unsigned flags)
+static int make_way_once(int fd, const char *path, unsigned flags, bool look)
 {
     struct stat file;
     union ring_segment_head head;
@@ -226,18 +226,18 @@ static int make_way_once(int fd, const char *path, unsigned flags)
         return -EAGAIN; /* somebody removes it just now, or is about to finish it */
     if (held || foreign || !(flags & RING_RECLAIM || is_left_over(&head)))
         return tell_story(path, &head, held, foreign);
-    int code = ring_segment_reclaim(&witness);
+    int code = look ? 0 : ring_segment_reclaim(&witness);
     return code == -EBUSY ? -EAGAIN : code; /* the next look tells who came meanwhile */
 }
 
-int ring_segment_make_way(const char *path, unsigned flags)
+int ring_segment_make_way(const char *path, unsigned flags, bool look)
 {
     int64_t deadline = ring_clock_deadline(NAME_LIMIT_NS);
     unsigned dozed = 0;
     struct stat there;
     for (int gone = 0; gone < GONE_ATTEMPTS;) {
-        if (lstat(path, &there) != 0)
-            return 0; /* a cheap yes; the final word is with linkat */
+        if (lstat(path, &there) != 0) /* a cheap yes; the final word is with linkat */
+            return errno == ENOENT ? 0 : ring_error(-errno, "cannot look at %s (%s)", path, strerror(errno));
         int fd = ring_segment_open_file(path, false);
         if (fd == -EMFILE || fd == -ENFILE)
             return fd;
@@ -246,7 +246,7 @@ int ring_segment_make_way(const char *path, unsigned flags)
         gone += fd < 0;
         if (fd < 0)
             continue;
-        int code = make_way_once(fd, path, flags);
+        int code = make_way_once(fd, path, flags, look);
         close(fd);
         if (code != -EAGAIN)
             return code;

@@ -94,17 +94,19 @@ RING_PRIVATE int ring_segment_reclaim(struct ring_witness *witness);
 /* Takes the name away, whoever holds the segment. -ENOENT: it has no such name any more. */
 RING_PRIVATE int ring_segment_remove(struct ring_witness *witness);
 
-/* Makes room for a new segment: 0 if the name is free (now), else -EEXIST with the story of what has it. */
-RING_PRIVATE int ring_segment_make_way(const char *path, unsigned flags);
+/* Makes room for a new segment: 0 if the name is free (now), else -EEXIST with the story of what has it. `look`: only
+ * tells whether that would work, and removes nothing. */
+RING_PRIVATE int ring_segment_make_way(const char *path, unsigned flags, bool look);
 
 RING_PRIVATE struct ring_witness ring_segment_witness(int fd, const char *path, bool read_only);
 
 /* ---- segment_system_v.c ---- */
 
-/* Makes the memory of a System V segment, and its signpost, which has the name from then on; see there. */
-RING_PRIVATE int ring_system_v_begin(struct ring_segment *segment, const struct ring_segment_options *options,
-                                     size_t bytes, const struct ring_memory_rights *rights);
-/* Undoes that, as long as it was not published. */
+/* Gives a System V segment its signpost, which has the name from then on; then its memory; see there. */
+RING_PRIVATE int ring_system_v_signpost(struct ring_segment *segment, const struct ring_segment_options *options,
+                                        size_t bytes);
+RING_PRIVATE int ring_system_v_make(struct ring_segment *segment, const struct ring_memory_rights *rights);
+/* Undoes both, as long as it was not published. */
 RING_PRIVATE void ring_system_v_abandon(struct ring_segment *segment);
 RING_PRIVATE int ring_system_v_publish(struct ring_segment *segment);
 /* The object that a signpost tells of. -ENOENT: it is still being made, or gone. */

@@ -61,8 +61,7 @@ static int make_memory(struct ring_segment *segment, struct ring_layout_signpost
     }
 }
 
-int ring_system_v_begin(struct ring_segment *segment, const struct ring_segment_options *options, size_t bytes,
-                        const struct ring_memory_rights *rights)
+int ring_system_v_signpost(struct ring_segment *segment, const struct ring_segment_options *options, size_t bytes)
 {
     struct ring_layout_signpost signpost = { .magic = RING_LAYOUT_SIGNPOST,
                                              .version = RING_LAYOUT_VERSION,
@@ -85,23 +84,35 @@ int ring_system_v_begin(struct ring_segment *segment, const struct ring_segment_
         code = ring_claim_take(&segment->making, &segment->witness, RING_LOCK_NAME);
     if (!code)
         code = ring_memory_publish(segment->witness.fd, segment->witness.path);
-    if (code)
-        return code;
-    code = make_memory(segment, &signpost, rights);
-    if (!code) {
-        signpost.id = segment->object.id;
-        code = write_signpost(segment->witness.fd, &signpost);
+    if (code) {
+        ring_claim_drop(segment->making);
+        segment->making = NULL;
     }
-    if (code)
-        ring_system_v_abandon(segment);
+    return code;
+}
+
+int ring_system_v_make(struct ring_segment *segment, const struct ring_memory_rights *rights)
+{
+    union ring_segment_head head;
+    int code = ring_segment_read_head(segment->witness.fd, segment->witness.path, &head);
+    if (!code)
+        code = make_memory(segment, &head.signpost, rights);
+    if (!code) {
+        head.signpost.id = segment->object.id;
+        code = write_signpost(segment->witness.fd, &head.signpost);
+    }
     return code;
 }
 
 void ring_system_v_abandon(struct ring_segment *segment)
 {
-    if (segment->object.kind == RING_MEMORY_SYSTEM_V)
-        shmctl(segment->object.id, IPC_RMID, NULL);
-    unlink(segment->witness.path); /* RING_LOCK_NAME is ours: it is our signpost */
+    bool gone = segment->object.kind != RING_MEMORY_SYSTEM_V || shmctl(segment->object.id, IPC_RMID, NULL) == 0 ||
+                errno == EINVAL || errno == EIDRM;
+    if (gone)                          /* else the next maker finds it by its signpost */
+        unlink(segment->witness.path); /* RING_LOCK_NAME is ours: it is our signpost */
+    ring_claim_drop(segment->making);
+    segment->making = NULL;
+    segment->object.kind = RING_MEMORY_FILE;
 }
 
 int ring_system_v_publish(struct ring_segment *segment)
@@ -115,9 +126,11 @@ int ring_system_v_publish(struct ring_segment *segment)
         return ring_error(-errno, "the kernel refused to mark the System V segment for removal (%s)", strerror(errno));
     head.signpost.state = RING_SIGNPOST_READY;
     code = write_signpost(segment->witness.fd, &head.signpost);
+    if (code)
+        return code;
     ring_claim_drop(segment->making);
     segment->making = NULL;
-    return code;
+    return 0;
 }
 
 /* Does the number still mean the signpost's memory, as far as its outside tells? */

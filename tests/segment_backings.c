@@ -490,6 +490,35 @@ Test(backings, a_hugetlbfs_gives_huge_pages_and_is_found_by_its_size)
     in_own_mounts(use_hugetlbfs, 8);
 }
 
+static int ask_for_too_many(void *unused)
+{
+    (void)unused;
+    if (!own_mounts("/mnt/huge"))
+        return NO_NAMESPACE;
+    static const unsigned backings[] = { RING_BACKING_HUGETLBFS, RING_BACKING_MEMFD, RING_BACKING_SYSTEM_V,
+                                         RING_BACKING_PRIVATE };
+    unsigned descriptors = test_descriptors();
+    for (unsigned i = 0; i < sizeof backings / sizeof *backings; i++) {
+        struct ring_segment *segment = (void *)1;
+        struct ring_segment_options options = options_of(backings[i], (size_t)1 << 40);
+        options.page_bytes = 2 * MIB;
+        REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), ENOMEM);
+        REQUIRE(strstr(ring_error_detail(), "hugepages-2048kB/nr_hugepages"));
+        REQUIRE(!segment);
+        REQUIRE_SAME(test_descriptors(), descriptors);
+        REQUIRE_SAME(test_names_left(), 0);
+    }
+    return 0;
+}
+
+Test(backings, too_few_huge_pages_are_told_with_the_file_that_sets_more_aside_and_nothing_is_left)
+{
+#ifdef TEST_SLOW
+    test_skip("sanitizers need the address space for themselves");
+#endif
+    in_own_mounts(ask_for_too_many, 0);
+}
+
 static int use_huge_pages_elsewhere(void *unused)
 {
     (void)unused;

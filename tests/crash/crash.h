@@ -72,6 +72,7 @@ enum row_flags {
     NO_SOLE = 2048,    /* MPMC: nobody ever claims alone */
     LOSSLESS = 4096,   /* broadcast: the policy */
     CALLS_ONLY = 8192, /* only its system calls: its instructions are libc's */
+    REPLACES = 16384,  /* what had the name before may be gone, if the last step was refused */
     IDLE = 1024,       /* the victim neither sends nor receives: it looks, or mends */
 };
 

@@ -116,6 +116,82 @@ static const struct topology segment_topology = {
     .build = build, .reset = reset, .look = look, .recover = recover, .ways = 2
 };
 
+/* ---- The worker, where names go by themselves, and where the memory is no file ---- */
+
+static unsigned backing;
+static size_t own_bytes; /* a size that no other process's segments have, to count them by */
+
+static struct ring_segment_options passing_options(unsigned flags)
+{
+    struct ring_segment_options options = options_of(flags);
+    options.bytes = own_bytes;
+    options.backing = backing;
+    options.removal = RING_REMOVE_WITH_LAST;
+    return options;
+}
+
+static unsigned count_system_v(void)
+{
+    char line[512], size[32];
+    unsigned count = 0;
+    FILE *table = fopen("/proc/sysvipc/shm", "re");
+    WANT(table);
+    snprintf(size, sizeof size, " %zu ", own_bytes);
+    while (fgets(line, sizeof line, table))
+        count += strstr(line, size) != NULL;
+    fclose(table);
+    return count;
+}
+
+static void reset_passing(void)
+{
+    ring_segment_unlink(stage.name);
+    WANT_SAME(stage_names(true), 0);
+    WANT_SAME(count_system_v(), 0);
+}
+
+static void build_passing(void)
+{
+    own_bytes = BYTES + 4096 * (1 + (size_t)getpid() % 10000);
+    reset_passing();
+}
+
+static void build_system_v(void)
+{
+    backing = RING_BACKING_SYSTEM_V;
+    build_passing();
+}
+
+/* Whatever the dead one left, it does not stand in the way, and nothing of it remains. */
+static void recover_passing(unsigned way)
+{
+    struct ring_segment_options options = passing_options(way == 2 ? RING_RECLAIM : 0);
+    struct ring_segment *made;
+    if (way == 0) {
+        WANT_SAME(ring_segment_open(&made, stage.name, &options), 0);
+    } else {
+        if (way == 1)
+            WANT_SAME(ring_segment_attach(&made, stage.name, &options, RING_NO_WAIT), -ENOENT);
+        WANT_SAME(ring_segment_create(&made, stage.name, &options), 0);
+    }
+    use_ring(made, "new");
+    WANT_SAME(ring_segment_close(&made), 0);
+    WANT_SAME(stage_names(false), 0);
+    WANT_SAME(count_system_v(), 0);
+}
+
+static uint64_t look_passing(void)
+{
+    return stage_names(false);
+}
+
+static const struct topology passing_topology = {
+    .build = build_passing, .reset = reset_passing, .look = look_passing, .recover = recover_passing, .ways = 3
+};
+static const struct topology system_v_topology = {
+    .build = build_system_v, .reset = reset_passing, .look = look_passing, .recover = recover_passing, .ways = 3
+};
+
 /* ---- Victims ---- */
 
 static struct ring_segment *segment;
@@ -139,6 +215,23 @@ static void create(void)
 static void create_locked(void)
 {
     create_with(RING_HUGE | RING_LOCK);
+}
+
+static void reclaim(void)
+{
+    create_with(RING_RECLAIM);
+}
+
+static void create_passing(void)
+{
+    struct ring_segment_options options = passing_options(0);
+    returned(ring_segment_create(&segment, stage.name, &options));
+}
+
+static void create_passing_before(void)
+{
+    create_passing();
+    WANT_SAME(stage_account()->code, 0);
 }
 
 static void attach(void)
@@ -197,15 +290,21 @@ static void free_before(void)
     WANT_SAME(ring_segment_free(segment, "old"), 0);
 }
 
-#define ROW    .topology = &segment_topology, .sizes = SMALL, .flags = IDLE
-#define NONE   IN(EMPTY) /* no segment of that name */
-#define ONE    IN(HALF)  /* an empty one */
-#define FILLED IN(FULL)  /* one with a ring */
+#define ROW      .topology = &segment_topology, .sizes = SMALL, .flags = IDLE
+#define PASSING  .topology = &passing_topology, .sizes = SMALL, .flags = IDLE, .fillings = IN(EMPTY)
+#define SYSTEM_V .topology = &system_v_topology, .sizes = SMALL, .flags = IDLE, .fillings = IN(EMPTY)
+#define NONE     IN(EMPTY) /* no segment of that name */
+#define ONE      IN(HALF)  /* an empty one */
+#define FILLED   IN(FULL)  /* one with a ring */
 
 const struct row segment_rows[] = {
     { "segment create", ROW, .act = create, .fillings = NONE },
     { "segment create", ROW, .act = create_locked, .fillings = NONE, .detail = "huge and locked" },
     { "segment create", ROW, .act = create, .fillings = ONE, .code = -EEXIST, .detail = "taken" },
+    { "segment reclaim", .topology = &segment_topology, .sizes = SMALL, .flags = IDLE | REPLACES, .act = reclaim,
+      .fillings = FILLED },
+    { "passing create", PASSING, .act = create_passing },
+    { "sysv create", SYSTEM_V, .act = create_passing },
     { "segment attach", ROW, .act = attach, .fillings = ONE | FILLED },
     { "segment attach", ROW, .act = attach, .fillings = NONE, .code = -ENOENT, .detail = "none there" },
     { "segment attach", ROW, .act = attach_read_only, .fillings = ONE | FILLED, .detail = "read-only" },
@@ -213,6 +312,8 @@ const struct row segment_rows[] = {
       .prepare = attach_before, .act = look_at_segment, .fillings = FILLED },
     { "segment open", ROW, .act = open_segment, .fillings = NONE | FILLED },
     { "segment close", ROW, .prepare = attach_before, .act = close_segment, .fillings = ONE },
+    { "passing close", PASSING, .prepare = create_passing_before, .act = close_segment },
+    { "sysv close", SYSTEM_V, .prepare = create_passing_before, .act = close_segment },
     { "segment unlink", ROW, .act = unlink_segment, .fillings = ONE | FILLED },
     { "spsc create", ROW, .prepare = attach_before, .act = create_ring, .fillings = ONE | FILLED },
     { "spsc create", ROW, .prepare = free_before, .act = create_ring, .fillings = FILLED, .detail = "in freed room" },
