@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 enum verdict { FINE, NOTE, BAD };
-
 static const char *const verdict_words[] = { "ok", "note", "bad" };
 
 struct examination {
