@@ -259,6 +259,8 @@ void stage_run_and_die(void (*part)(void)); /* a child that does this and dies b
 unsigned stage_names(bool remove);          /* names of this worker in /dev/shm */
 uint64_t crash_now(void);
 
+extern const struct row blocks_rows[];
+extern const size_t blocks_row_count;
 extern const struct row spsc_rows[], segment_rows[], mpmc_rows[], broadcast_rows[];
 extern const size_t spsc_row_count, segment_row_count, mpmc_row_count, broadcast_row_count;
 

@@ -27,6 +27,7 @@ static const struct {
     { spsc_rows, &spsc_row_count },
     { mpmc_rows, &mpmc_row_count },
     { broadcast_rows, &broadcast_row_count },
+    { blocks_rows, &blocks_row_count },
 };
 
 static const char *only;
