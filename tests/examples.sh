@@ -1,8 +1,8 @@
 #!/bin/bash
-# examples.sh NAME EXAMPLE EXAMPLE_MPMC EXAMPLE_BROADCAST: the guides' programs do what they say. Speaks TAP. Their segments
-# begin with NAME instead of /example, so that two test runs do not meet.
+# examples.sh NAME EXAMPLE EXAMPLE_MPMC EXAMPLE_BROADCAST EXAMPLE_BLOCKS [EXAMPLE_REGISTRY]: the guides' programs do what they
+# say. Speaks TAP. Their segments begin with NAME instead of /example, so that two test runs do not meet.
 set -u
-name=$1 example=$2 mpmc=$3 broadcast=$4 registry=${5:-}
+name=$1 example=$2 mpmc=$3 broadcast=$4 blocks=$5 registry=${6:-}
 number=0
 failed=0
 said=$(mktemp)
@@ -54,10 +54,17 @@ three_lives() {
     timeout 60 "$registry" >"$said" 2>&1 && [ "$(grep -c '^life [123]: 1000 messages$' "$said")" = 3 ]
 }
 
+# Each once, though a viewer is killed with one of them in its hands.
+every_frame_once() {
+    timeout 60 "$blocks" >"$said" 2>&1 || return 1
+    [ "$(sed -n 's/^frame \([0-9]*\), seen by [0-9]*$/\1/p' "$said" | sort -n | tr '\n' ' ')" = "$(seq -s ' ' 0 39) " ]
+}
+
 check "example: a receiver that came first gets the word" one_word first
 check "example: a receiver that came second gets the word" one_word second
 check "example_mpmc: every job is done, although a worker is killed" every_job_once
 check "example_broadcast: received and lost make up all that was sent" every_loss_counted
+check "example_blocks: every frame is seen, although a viewer is killed" every_frame_once
 [ -z "$registry" ] || check "example_registry: senders go on while the receiver comes three times" three_lives
 check "the examples leave nothing behind" [ -z "$(ls /dev/shm | grep -F -- "${name#/}")" ]
 echo "1..$number"

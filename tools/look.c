@@ -33,7 +33,7 @@ struct list {
 };
 
 struct kinds {
-    unsigned count[RING_KIND_BROADCAST + 1];
+    unsigned count[RING_KIND_HEAP + 1];
 };
 
 static struct kinds count_kinds(const struct ring_segment *segment, unsigned places)
@@ -41,7 +41,7 @@ static struct kinds count_kinds(const struct ring_segment *segment, unsigned pla
     struct kinds kinds = { { 0 } };
     for (unsigned at = 0; at < places; at++) {
         struct ring_entry_info entry;
-        if (!ring_segment_entry(segment, at, &entry) && entry.kind <= RING_KIND_BROADCAST)
+        if (!ring_segment_entry(segment, at, &entry) && entry.kind <= RING_KIND_HEAP)
             kinds.count[entry.kind]++;
     }
     return kinds;
@@ -52,7 +52,7 @@ static const char *kinds_text(const struct kinds *kinds, char *buffer, size_t si
 {
     size_t used = 0;
     snprintf(buffer, size, "-");
-    for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_BROADCAST; kind++) {
+    for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_HEAP; kind++) {
         if (kinds->count[kind] && used < size)
             used += (size_t)snprintf(buffer + used, size - used, "%s%u %s", used ? ", " : "", kinds->count[kind],
                                      kind_word(kind));
@@ -72,7 +72,7 @@ static void list_segment(struct list *list, const struct ring_segment_info *info
         json_text(&list->json, "name", shown);
         json_number(&list->json, "bytes", info->bytes);
         json_number(&list->json, "rings", info->rings);
-        for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_BROADCAST; kind++)
+        for (unsigned kind = RING_KIND_SPSC; kind <= RING_KIND_HEAP; kind++)
             json_number(&list->json, kind_word(kind), kinds->count[kind]);
         json_number(&list->json, "page_bytes", info->page_bytes);
         json_text(&list->json, "backing", backing_word(info->backing));

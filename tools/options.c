@@ -102,6 +102,10 @@ const char *kind_word(unsigned kind)
         return "mpmc";
     case RING_KIND_BROADCAST:
         return "broadcast";
+    case RING_KIND_BLOCKS:
+        return "blocks";
+    case RING_KIND_HEAP:
+        return "heap";
     default:
         return "unknown";
     }

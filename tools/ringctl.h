@@ -91,6 +91,12 @@ void json_word(struct json *json, const char *key, const char *word); /* true, f
 
 /* One ring, for people (json NULL) or as an object. 0 or -errno, with ring_error_detail(); then nothing was written. */
 int show_ring(struct ring_segment *segment, const struct ring_entry_info *entry, struct json *json);
+/* blocks.c: those that are no rings; and what rings.c lends them. */
+int show_blocks(struct ring_segment *segment, const char *pool, const char *name, struct json *json);
+int show_heap(struct ring_segment *segment, const char *heap, const char *name, struct json *json);
+void print_holder(const struct ring_side *side);
+void json_holder(struct json *json, const struct ring_side *side);
+void json_begin(struct json *json, const char *name, unsigned kind);
 
 /* ---- places.c ---- */
 

@@ -47,7 +47,7 @@ static bool is_stopped(const struct ring_side *side)
 /* ---- For people ---- */
 
 /* "alive (stopped), pid 12 (ringctl), holder number 3" */
-static void print_holder(const struct ring_side *side)
+void print_holder(const struct ring_side *side)
 {
     char command[64];
     printf("%s%s, pid %d (%s), holder number %" PRIu64, peer_word(side->peer), is_stopped(side) ? " (stopped)" : "",
@@ -166,7 +166,7 @@ static void print_broadcast(struct ring_segment *segment, const char *ring, cons
 
 /* ---- JSON ---- */
 
-static void json_holder(struct json *json, const struct ring_side *side)
+void json_holder(struct json *json, const struct ring_side *side)
 {
     char command[64];
     json_text(json, "state", peer_word(side->peer));
@@ -274,7 +274,7 @@ static void json_broadcast(struct json *json, struct ring_segment *segment, cons
 
 /* ---- Both ---- */
 
-static void json_begin(struct json *json, const char *name, unsigned kind)
+void json_begin(struct json *json, const char *name, unsigned kind)
 {
     json_open(json, NULL, '{');
     json_text(json, "name", name);
@@ -346,6 +346,10 @@ static int show_kind(struct ring_segment *segment, const struct ring_entry_info 
         return show_mpmc(segment, entry->name, name, json);
     case RING_KIND_BROADCAST:
         return show_broadcast(segment, entry->name, name, json);
+    case RING_KIND_BLOCKS:
+        return show_blocks(segment, entry->name, name, json);
+    case RING_KIND_HEAP:
+        return show_heap(segment, entry->name, name, json);
     default: /* of a later version */
         if (!json) {
             printf("\n  ring %s (of a kind that this ringctl does not know: %u)\n", name, entry->kind);
