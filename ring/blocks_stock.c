@@ -21,9 +21,8 @@ static void mark_level(const struct ring_blocks_row *row, unsigned level, uint64
     for (; level + 1 < row->levels; level++, index /= 64) {
         RING_ATOMIC(uint64_t) *above = &row->level[level + 1][index / 64];
         uint64_t bit = UINT64_C(1) << (index % 64);
-        /* K5: the load is acquire like the rest: what it finds set was set by somebody, or is cleared by somebody, who
-         * looks below afterwards. */
-        if (!(ring_atomic_load(above, memory_order_acquire) & bit))
+        /* K5: seq_cst, behind our bit below: who clears what we find set looks below after that, and sees our bit. */
+        if (!(ring_atomic_load(above, memory_order_seq_cst) & bit))
             atomic_fetch_or_explicit(above, bit, memory_order_seq_cst);
     }
 }

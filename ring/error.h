@@ -10,6 +10,8 @@
  *   -EOWNERDEAD  nothing left (or no room), and the other side died: proved, not guessed
  *   -EOVERFLOW   broadcast: messages were overwritten before they were read; how many can be asked
  *   -EUCLEAN     the segment holds what no correct peer writes; this handle is poisoned and stays so
+ *   -ESTALE      the block or piece was freed since this handle was given out, or the handle is of another pool
+ *   -EALREADY    the block is in transit, or is the caller's, already
  *   -EBUSY       the role is held by a living process; a reservation is open; or the handle is inside another call
  *   -EUSERS      all seats of the ring are held by living participants
  *   -EEXIST      the name is taken
@@ -22,7 +24,7 @@
  *   -EACCES      this user may not open the segment; or it is attached read-only
  *   -ELOOP       the name is a symbolic link
  *   -ECHILD      the handle was opened before fork, by the parent
- *   -EPERM       the file belongs to somebody else, or its mode lets others write
+ *   -EPERM       the file belongs to somebody else, or its mode lets others write; the block is another participant's
  *   -EPROTO      not a segment of this library
  *   -EPROTONOSUPPORT  a segment of another version, byte order, or with features unknown here
  *   -EBADF       the handle is closed, or was never opened

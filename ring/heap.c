@@ -52,6 +52,7 @@ void ring_heap_settle(struct ring_heap *heap, bool undo)
     }
     /* H2: release: after all words. */
     ring_atomic_store(&control->changes, 0, memory_order_release);
+    ring_compiler_barrier(); /* before the entries of the next operation */
     heap->changes = 0;
 }
 
