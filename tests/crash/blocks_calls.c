@@ -163,9 +163,8 @@ static void heap_free_own(void)
     stage_account()->code = ring_heap_free(&heap, handles[0], RING_NO_WAIT);
 }
 
-static void heap_keep(void)
+static void nothing(void)
 {
-    stage_account()->code = ring_heap_keep(&heap, stage_given, RING_NO_WAIT);
 }
 
 static void heap_set_root(void)
@@ -217,7 +216,7 @@ const struct row blocks_rows[] = {
     { "heap free", HEAP, .prepare = open_heap, .act = heap_free, .detail = "beside a piece in use" },
     { "heap free", HEAP, .prepare = open_with_piece, .act = heap_free_own, .detail = "between free ones" },
     { "heap set_root", HEAP, .prepare = open_with_piece, .act = heap_set_root, .flags = IN_FLUX },
-    { "heap open", HEAP, .first_prepare = open_with_piece, .first = heap_keep, .prepare = attach, .act = heap_open,
+    { "heap open", HEAP, .first_prepare = open_with_piece, .first = nothing, .prepare = attach, .act = heap_open,
       .detail = "in the seat of a dead one" },
     { "heap close", HEAP, .prepare = open_with_piece, .act = heap_close },
     { "heap recover", HEAP, .first_prepare = open_with_piece, .first = heap_free_own, .prepare = open_heap,
