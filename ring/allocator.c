@@ -133,8 +133,8 @@ static int find_any(const struct ring_segment *segment, const char *name, struct
         return code;
     return found ? 0
                  : ring_error(-ENOENT,
-                              "there is no ring '%s' in segment %s: create it with ring_spsc_create() or 'ringctl "
-                              "create', see 'ringctl info'",
+                              "there is no '%s' in segment %s: whoever comes first creates it (ring_spsc_create() and "
+                              "the like, or 'ringctl create'); 'ringctl info' shows what is there",
                               name, segment->name);
 }
 

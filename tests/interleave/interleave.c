@@ -31,7 +31,7 @@ struct progress {
 static struct progress *progress;
 
 static const struct sabotage sabotages[] = {
-    { "a header of an SPSC record is published without release", "spsc.h", "ring_spsc_header_at(data, mask, position)",
+    { "a header of an SPSC record is published without release", "spsc_hot.h", "ring_spsc_header_at(data, mask, position)",
       ORDER, "spsc" },
     { "a slot of an MPMC ring is filled without release", "mpmc_hot.h", "ring_mpmc_word_of(slot)", ORDER,
       "mpmc-modes" },

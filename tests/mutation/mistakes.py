@@ -28,16 +28,16 @@ COPY = """    if (length)
 P1 = "    /* P1: relaxed, ordered by P2; read by C1. */\n" + ZERO
 P2 = "    /* P2: release, pairs with C1: payload and zero come before. */\n" + HEADER
 
-mistake("header published without release", "spsc.h", HEADER, HEADER.replace("release", "relaxed"), "interleave:spsc", "thread:spsc_traffic",
+mistake("header published without release", "spsc_hot.h", HEADER, HEADER.replace("release", "relaxed"), "interleave:spsc", "thread:spsc_traffic",
         "model:spsc:HEADER_RELAXED")
-mistake("header published before the payload is copied", "spsc.h", COPY + P1 + P2, P1 + P2 + COPY, "interleave:spsc", "spsc_traffic",
+mistake("header published before the payload is copied", "spsc_hot.h", COPY + P1 + P2, P1 + P2 + COPY, "interleave:spsc", "spsc_traffic",
         "crash:spsc send")
-mistake("zero behind the record forgotten", "spsc.h", P1, "", "spsc_messages", "spsc_wrap")
-mistake("zero behind the record written after the header", "spsc.h", P1 + P2, P2 + P1, "interleave:spsc", "crash:spsc send")
-mistake("consumer publishes its position without release", "spsc.h",
+mistake("zero behind the record forgotten", "spsc_hot.h", P1, "", "spsc_messages", "spsc_wrap")
+mistake("zero behind the record written after the header", "spsc_hot.h", P1 + P2, P2 + P1, "interleave:spsc", "crash:spsc send")
+mistake("consumer publishes its position without release", "spsc_hot.h",
         "ring_atomic_store(&consumer->control->head, position, memory_order_release);",
         "ring_atomic_store(&consumer->control->head, position, memory_order_relaxed);", "thread:spsc_traffic")
-mistake("consumer reads the header without acquire", "spsc.h",
+mistake("consumer reads the header without acquire", "spsc_hot.h",
         "ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position), memory_order_acquire);",
         "ring_atomic_load(ring_spsc_header_at(consumer->data, consumer->mask, consumer->position), memory_order_relaxed);",
         "thread:spsc_traffic")
@@ -48,13 +48,13 @@ mistake("producer reads the consumer's position without acquire", "spsc.c",
 mistake("room counted without the zero: limit off by 8", "spsc.c",
         "    producer->limit = head + producer->capacity - RING_RECORD_HEADER;\n",
         "    producer->limit = head + producer->capacity;\n", "spsc_messages", "spsc_wrap", "spsc_model")
-mistake("record one word too short at odd lengths", "spsc.h",
+mistake("record one word too short at odd lengths", "spsc_hot.h",
         "    return (length + RING_RECORD_HEADER + 7) & ~UINT64_C(7);\n",
         "    return (length + RING_RECORD_HEADER) & ~UINT64_C(7);\n", "spsc_messages")
 mistake("length of a record in a pack not bounded", "spsc.c",
         "record->count > RING_RECORD_MAX_COUNT || record->length > max_message)",
         "record->count > RING_RECORD_MAX_COUNT)", "spsc_rubbish")
-mistake("length bounded by 32 bits on the hot path only", "spsc.h",
+mistake("length bounded by 32 bits on the hot path only", "spsc_hot.h",
         "    if (RING_LIKELY(header - RING_RECORD_ONE <= consumer->max_message)) {\n",
         "    if (RING_LIKELY(header - RING_RECORD_ONE <= UINT32_MAX)) {\n", "spsc_rubbish")
 mistake("consumer's position not checked by the producer", "spsc.c",
@@ -71,7 +71,7 @@ mistake("flag lost on the slow path", "spsc.c", "    consumer->last_flags = flag
 mistake("successor of a dead producer does not walk the records", "spsc_setup.c",
         "                                             .position = end,\n",
         "                                             .position = head,\n", "spsc_roles", "spsc_death")
-mistake("a reservation does not forbid other sends", "spsc.h",
+mistake("a reservation does not forbid other sends", "spsc_hot.h",
         "    producer->limit = position; /* sends any other verb to make_room(), which refuses it */\n", "", "spsc_messages")
 mistake("lengths not checked when the ring is found", "spsc_setup.c",
         "        entry.bytes != footprint_of(capacity) || found->max_message != capacity / 4 ||",
