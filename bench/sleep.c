@@ -241,7 +241,7 @@ static int idle(const struct options *options, struct account *account)
     for (size_t way = 0; way < sleep_way_count; way++) {
         int code = measure_idling(&sleep_ways[way], options, account);
         for (size_t i = 0; i < sizeof rates / sizeof *rates && !code; i++)
-            if (rates[i] == 0 && strcmp(sleep_ways[way].name, "futex") == 0)
+            if (rates[i] == 0 && strncmp(sleep_ways[way].name, "futex", 5) == 0)
                 printf(" %9s", "-"); /* one word at a time: it would overwrite */
             else
                 code = measure_rate(&sleep_ways[way], options, account, rates[i]);

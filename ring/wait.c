@@ -38,10 +38,12 @@
 enum {
     LOOKS_PER_CLOCK = 64,
     RESTS_PER_CLOCK = 4,
-    POLLS = 1000,        /* before the first pause of a wait: some ten microseconds */
-    LEAST_SPIN_NS = 800, /* where no wait was short lately */
-    LEAST_PAUSES = 24,   /* of a back-off: about a microsecond on x86 */
-    MOST_PAUSES = 400,   /* some 15 us */
+    POLLS = 1000, /* before the first pause of a wait: some ten microseconds */
+    LEAST_SPIN_NS =
+        4000,          /* where no wait was short lately: with the polls before it, about what a sleep costs, so
+                          the processor time is at most doubled, and a gap shorter than that is never slept through */
+    LEAST_PAUSES = 24, /* of a back-off: about a microsecond on x86 */
+    MOST_PAUSES = 400, /* some 15 us */
     TRIAL_FIRST = 16,
     TRIAL_LAST = 65536,
 };
