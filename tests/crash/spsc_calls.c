@@ -7,6 +7,11 @@
 #define ARRAY_FLAGS(at)       0
 #include "calls.h"
 
+ACT grow(void)
+{
+    stage_account()->code = ring_spsc_grow(&producer, NULL);
+}
+
 #define USUAL   (IN(HALF) | IN(NEARLY_FULL) | IN(WRAP))
 #define SENDING (USUAL | IN(EMPTY))
 #define TAKING  (USUAL | IN(FULL))
@@ -74,6 +79,10 @@ const struct row spsc_rows[] = {
       .flags = TAKES | PACKED, .detail = "from packs" },
     { "spsc info", SPSC, .prepare = attach, .act = look_at_ring, .sizes = SMALL,
       .fillings = IN(EMPTY) | IN(HALF) | IN(WRAP), .flags = IDLE },
+    { "spsc recv", RECV, .act = recv_one, .sizes = 9, .fillings = IN(HALF), .count = 1, .warm = 1,
+      .flags = TAKES | GROWN, .detail = "follows to a larger ring" },
+    { "spsc grow", SEND, .act = grow, .sizes = SMALL, .fillings = IN(EMPTY), .warm = 1,
+      .flags = ALONE, .detail = "both sides die" }, /* a survivor would move its lock, which the stage cannot put back */
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(EMPTY),
       .flags = IN_FLUX, .detail = "the first" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(WRAP),

@@ -59,6 +59,8 @@ static void send_pending(struct ring_spsc_producer *producer)
     static unsigned char messages[16 * MOST];
     unsigned group = flagged(PACKED) ? 5 : 1;
     for (unsigned i = 0; i < stage.pending; i += group) {
+        if (flagged(GROWN) && i == stage.row->warm)
+            WANT_SAME(ring_spsc_grow(producer, NULL), 0);
         unsigned count = stage.pending - i < group ? stage.pending - i : group;
         for (unsigned j = 0; j < count; j++)
             message_write(messages + j * stage.size, stage.size, i + j);
@@ -132,7 +134,7 @@ static unsigned limit_of_flags(void)
         return 0;
     unsigned group = flagged(PACKED) && stage.size <= 256 ? 5 : 1;
     unsigned bytes = group > 1 ? 8 + group * (unsigned)stage.size : stride();
-    unsigned window = (flagged(EACH) ? 1 : CAPACITY / 8 / bytes + 1) * group + group;
+    unsigned window = (flagged(EACH) ? 1 : (flagged(GROWN) ? 2 : 1) * CAPACITY / 8 / bytes + 1) * group + group;
     return stage.dead_took + (flagged(TAKES) ? row->warm + row->count : 0) + window;
 }
 
