@@ -132,10 +132,11 @@ static int find_any(const struct ring_segment *segment, const char *name, struct
     if (code)
         return code;
     return found ? 0
-                 : ring_error(-ENOENT,
-                              "there is no '%s' in segment %s: whoever comes first creates it (ring_spsc_create() and "
-                              "the like, or 'ringctl create'); 'ringctl info' shows what is there",
-                              name, segment->name);
+                 : ring_error(
+                       -ENOENT,
+                       "there is no ring '%s' in segment %s: whoever comes first creates it (ring_spsc_create() and "
+                       "the like, or 'ringctl create'); 'ringctl info' shows what is there",
+                       name, segment->name);
 }
 
 int ring_directory_find(const struct ring_segment *segment, const char *name, enum ring_layout_kind kind,

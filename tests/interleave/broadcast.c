@@ -73,6 +73,7 @@ static void produce(void *argument)
     if (index && !scene_is_dead(producer_threads[0]))
         return;
     DEMAND_SAME(ring_broadcast_open_producer(producer, scene, "ring", RING_NO_WAIT), 0);
+    scene_choose_policy(ring_broadcast_producer_waiter(producer));
     if (producer->position - start < published)
         schedule_fail("the successor begins at message %llu, although %u were sent",
                       (unsigned long long)(producer->position - start), published);
@@ -131,6 +132,7 @@ static void consume(void *argument)
     struct ring_broadcast_consumer *consumer = &consumers[index];
     enum ring_broadcast_join join = chance_below(2) ? RING_BROADCAST_OLDEST : RING_BROADCAST_NEWEST;
     DEMAND_SAME(ring_broadcast_open_consumer(consumer, scene, "ring", join, 0, RING_NO_WAIT), 0);
+    scene_choose_policy(ring_broadcast_consumer_waiter(consumer));
     uint64_t next = consumer->position - start;
     for (;;) {
         ssize_t code = take_some(index, &next);

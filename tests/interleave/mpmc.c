@@ -108,6 +108,7 @@ static void produce(void *argument)
     struct ring_mpmc_producer *producer = &producers[index];
     for (unsigned tenure = 0; tenure < tenures; tenure++) {
         DEMAND_SAME(ring_mpmc_open_producer(producer, scene, "ring", RING_NO_WAIT), 0);
+        scene_choose_policy(ring_mpmc_producer_waiter(producer));
         for (unsigned sent = 0; sent < goal;) {
             ssize_t done = send_some(producer, index);
             if (done > 0)
@@ -178,6 +179,7 @@ static void consume(void *argument)
     unsigned stays = tenures > 1 ? (unsigned)chance_below(10) : UINT32_MAX;
     for (unsigned tenure = 0; tenure < tenures; tenure++) {
         DEMAND_SAME(ring_mpmc_open_consumer(consumer, scene, "ring", RING_NO_WAIT), 0);
+        scene_choose_policy(ring_mpmc_consumer_waiter(consumer));
         for (unsigned fruitless = 0, taken = 0; fruitless < 4 && taken < stays;) {
             if (take_some(index) >= 0)
                 taken++;

@@ -206,3 +206,9 @@ void ledger_end(void)
             if (ledger.sent[sender][number] == 2 && !ledger.taken[sender][number] && !ledger.in_hand[sender][number])
                 schedule_fail("message %u of %u is lost", number, sender);
 }
+
+void scene_choose_policy(struct ring_waiter *waiter)
+{
+    if (scene_seed % 2)
+        ring_waiter_set_policy(waiter, RING_WAIT_SLEEP);
+}

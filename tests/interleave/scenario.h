@@ -41,6 +41,9 @@ extern struct ring_segment *scene; /* with nothing in it but what `make` made */
 void scene_begin(uint64_t seed, int (*make)(struct ring_segment *segment));
 extern uint64_t scene_seed;
 
+/* Half of the runs sleep at once: many polls before a sleep give every store the time to arrive. */
+void scene_choose_policy(struct ring_waiter *waiter);
+
 /* Runs the threads; ends as failed if they did. */
 void scene_run(void);
 

@@ -72,6 +72,7 @@ static void produce(void *argument)
     if (index && !scene_is_dead(producer_threads[0]))
         return;
     DEMAND_SAME(ring_spsc_open_producer(producer, scene, "ring", RING_NO_WAIT), 0);
+    scene_choose_policy(ring_spsc_producer_waiter(producer));
     while (ledger.next[0] < goal) {
         uint64_t verb = chance_below(6);
         unsigned count = verb < 4 ? 1 : 1 + (unsigned)chance_below(BATCH);
@@ -139,6 +140,7 @@ static void consume(void *argument)
     if (index)
         ledger_died_with(buffers[0], buffer_stride[0], BATCH);
     DEMAND_SAME(ring_spsc_open_consumer(&consumers[index], scene, "ring", RING_NO_WAIT), 0);
+    scene_choose_policy(ring_spsc_consumer_waiter(&consumers[index]));
     for (;;) {
         uint64_t verb = chance_below(4);
         ssize_t code = verb == 0 ? look_and_take(index) : take_one(index, verb == 1 && !consumer_dies);
