@@ -64,7 +64,7 @@ mistake("successor of a dead consumer forgets the doubt", "spsc_setup.c",
         "        if (found->publish_bytes > doubt)\n            doubt = found->publish_bytes;\n", "", "spsc_takeover", "spsc_death",
         "soak:spsc")
 mistake("peeked messages not counted as doubtful", "spsc_batch.c",
-        "    ring_atomic_store(&consumer->control->head_peeked, cursor.position, memory_order_relaxed);\n", "", "spsc_takeover",
+        "    ring_atomic_store(&consumer->control->head_peeked, end, memory_order_relaxed);\n", "", "spsc_takeover",
         "spsc_death", "crash:spsc peek_batch")
 mistake("flag lost on the slow path", "spsc.c", "    consumer->last_flags = flags;\n    if (flags", "    if (flags", "spsc_takeover",
         "crash:spsc recv")
@@ -177,7 +177,7 @@ mistake("a consumer joins without a look at the producer's limit", "broadcast_jo
 
 # ---- Segments, seats, handles ----
 
-mistake("the file's size not compared when attaching", "segment_check.c", "first->bytes != (uint64_t)file->st_size || ", "",
+mistake("the file's size not compared when attaching", "segment_check.c", "first->bytes != bytes || first->bytes < RING", "first->bytes < RING",
         "segment_refusal")
 mistake("a ring announced in the directory before it is made", "allocator_room.c",
         """    memset(address, 0, place->control_bytes);
@@ -193,7 +193,7 @@ mistake("a ring freed without asking whether it is observed", "allocator.c",
 mistake("an opener that does not look at the entry again", "allocator.c",
         "    return ring_atomic_load(&ring_directory_entry(segment, index)->word, memory_order_acquire) == word_of(entry);\n",
         "    return segment && word_of(entry) + index != 0;\n", "segment_freeing")
-mistake("a seat left in good order looks like a death", "seat.c", "(as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED)",
-        "(as_died ? RING_ROLE_CLOSED : RING_ROLE_ATTACHED)", "spsc_roles")
+mistake("a seat left in good order looks like a death", "seat.c", "as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED",
+        "as_died ? RING_ROLE_CLOSED : RING_ROLE_ATTACHED", "spsc_roles")
 mistake("a handle used in a child after fork", "guard.c", "    if (guarded->pid != getpid())\n        return -ECHILD;\n", "",
         "mpmc_misuse")
