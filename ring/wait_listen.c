@@ -37,9 +37,11 @@ enum { OF_32_BITS = 2, PRIVATE = 128, STACK = 64 << 10 };
 struct ring_listener {
     RING_ATOMIC(uint32_t) order; /* N0: number of what is to be done */
     RING_ATOMIC(bool) heard;     /* N1: it has written since it was last forgotten */
-    bool ends;                   /* these three belong to the current order */
-    RING_ATOMIC(uint32_t) * calls;
-    uint32_t seen;
+    /* N2: what belongs to the current order; relaxed: N0 orders them. A mixture of two orders is read at most until the
+     * thread looks at `order` again, and makes it write once too often at worst. */
+    RING_ATOMIC(bool) ends;
+    RING_ATOMIC(RING_ATOMIC(uint32_t) *) calls;
+    RING_ATOMIC(uint32_t) seen;
     int eventfd;
     pthread_t thread;
 };
@@ -47,22 +49,26 @@ struct ring_listener {
 /* Sleeps until one of the words is not as given, or some time has passed; or for no reason. */
 static void sleep_on_both(struct ring_listener *listener, uint32_t order, int64_t until_ns)
 {
-    struct two_words words[2] = { { listener->seen, (uintptr_t)listener->calls, OF_32_BITS, 0 },
+    RING_ATOMIC(uint32_t) *calls = ring_atomic_load(&listener->calls, memory_order_relaxed); /* N2 */
+    uint32_t seen = ring_atomic_load(&listener->seen, memory_order_relaxed);                 /* N2 */
+    struct two_words words[2] = { { seen, (uintptr_t)calls, OF_32_BITS, 0 },
                                   { order, (uintptr_t)&listener->order, OF_32_BITS | PRIVATE, 0 } };
     struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
     if (syscall(SYS_futex_waitv, words, 2, 0, &until, CLOCK_MONOTONIC) == 0 || errno != ENOSYS)
         return;
     struct timespec nap = { 0, RING_WAIT_BOUND_NS };
-    syscall(SYS_futex, (uintptr_t)listener->calls, FUTEX_WAIT, listener->seen, &nap, NULL, 0);
+    syscall(SYS_futex, (uintptr_t)calls, FUTEX_WAIT, seen, &nap, NULL, 0);
 }
 
 /* Until it has heard something, or has new orders. */
 static void listen_to(struct ring_listener *listener, uint32_t order)
 {
     int64_t until_ns = ring_clock_monotonic() + RING_DOOR_BOUND_NS;
-    while (ring_atomic_load(&listener->order, memory_order_acquire) == order) { /* N0 */
+    while (ring_atomic_load(&listener->order, memory_order_acquire) == order) {                  /* N0 */
+        RING_ATOMIC(uint32_t) *calls = ring_atomic_load(&listener->calls, memory_order_relaxed); /* N2 */
         /* W1's number: acquire, pairs with W2. */
-        if (ring_atomic_load(listener->calls, memory_order_acquire) != listener->seen ||
+        if (ring_atomic_load(calls, memory_order_acquire) !=
+                ring_atomic_load(&listener->seen, memory_order_relaxed) || /* N2 */
             ring_clock_monotonic() >= until_ns) {
             ring_atomic_store(&listener->heard, true, memory_order_release); /* N1 */
             if (write(listener->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
@@ -84,7 +90,7 @@ static void *run(void *argument)
             continue;
         }
         done = order;
-        if (listener->ends)
+        if (ring_atomic_load(&listener->ends, memory_order_relaxed)) /* N2 */
             return NULL;
         listen_to(listener, order);
     }
@@ -121,7 +127,7 @@ int ring_listener_open(struct ring_listener **listener, int eventfd)
 
 void ring_listener_close(struct ring_listener *listener)
 {
-    listener->ends = true;
+    ring_atomic_store(&listener->ends, true, memory_order_relaxed); /* N2 */
     tell(listener);
     pthread_join(listener->thread, NULL);
     free(listener);
@@ -129,8 +135,8 @@ void ring_listener_close(struct ring_listener *listener)
 
 void ring_listener_listen(struct ring_listener *listener, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
 {
-    listener->calls = calls;
-    listener->seen = seen;
+    ring_atomic_store(&listener->calls, calls, memory_order_relaxed); /* N2 */
+    ring_atomic_store(&listener->seen, seen, memory_order_relaxed);   /* N2 */
     tell(listener);
 }
 

@@ -9,7 +9,7 @@ said=$(mktemp)
 receiver=
 clean_up() {
     [ -z "$receiver" ] || kill -9 "$receiver" 2>/dev/null
-    rm -f "$said" "$said.other" "/dev/shm$name" "/dev/shm$name"-*
+    rm -f "$said" "$said.left-out" "$said.other" "/dev/shm$name" "/dev/shm$name"-*
 }
 trap clean_up EXIT
 
@@ -50,8 +50,11 @@ every_loss_counted() {
     [ "$(awk '{ if ($2 + $4 == 1000) good[$1]++ } END { print good["consumer:"], good["observer:"] }' "$said")" = "2 1" ]
 }
 
+# ThreadSanitizer does not see into liburcu: tests/registry.h.
 three_lives() {
-    timeout 60 "$registry" >"$said" 2>&1 && [ "$(grep -c '^life [123]: 1000 messages$' "$said")" = 3 ]
+    printf '%s\n' called_from_lib:liburcu-bp.so called_from_lib:liburcu-cds.so race:_urcu_bp_read_ >"$said.left-out"
+    TSAN_OPTIONS="${TSAN_OPTIONS:-}:suppressions=$said.left-out" \
+        timeout 60 "$registry" >"$said" 2>&1 && [ "$(grep -c '^life [123]: 1000 messages$' "$said")" = 3 ]
 }
 
 # Each once, though a viewer is killed with one of them in its hands.
