@@ -280,6 +280,52 @@ Test(setup, a_table_of_the_largest_size_can_be_filled)
 
 /* ---- Looking ---- */
 
+static void require_no_claims(struct ring_segment *of)
+{
+    struct ring_mpmc_seat_info seat = { .struct_size = sizeof seat };
+    for (unsigned i = 0; i < 4; i++) {
+        REQUIRE_OK(ring_mpmc_seat_info(of, "queue", i, &seat));
+        REQUIRE_SAME(seat.positions, 0);
+    }
+}
+
+Test(setup, who_shares_a_side_claims_nothing_between_calls)
+{
+    struct test_queue queue;
+    struct ring_message messages[2] = { { (void *)"a", 1, 0 }, { (void *)"b", 1, 0 } };
+    char bytes[2];
+    void *place;
+    test_queue_open(&queue, TEST_BESIDE_OTHERS, SLOTS, MOST, 0);
+    struct ring_mpmc_producer *producer = &queue.producer;
+    struct ring_mpmc_consumer *consumer = &queue.consumer;
+    for (int verb = 0; verb < 5; verb++) {
+        if (verb == 0)
+            REQUIRE_SAME(ring_mpmc_send(producer, "a", 1, 0), 0);
+        if (verb == 1)
+            REQUIRE_SAME(ring_mpmc_send_array(producer, "ab", 1, 2, 0), 2);
+        if (verb == 2)
+            REQUIRE_SAME(ring_mpmc_send_batch(producer, messages, 2, 0), 2);
+        if (verb > 2) {
+            REQUIRE_SAME(ring_mpmc_reserve(producer, 1, &place, 0), 0);
+            REQUIRE_SAME(verb == 3 ? ring_mpmc_commit(producer, 1) : ring_mpmc_cancel(producer), 0);
+        }
+        require_no_claims(queue.segment);
+    }
+    REQUIRE_SAME(ring_mpmc_recv(consumer, bytes, 1, 0), 1);
+    require_no_claims(queue.segment);
+    REQUIRE_SAME(ring_mpmc_recv_array(consumer, bytes, 1, 2, 0), 2);
+    require_no_claims(queue.segment);
+    REQUIRE_SAME(ring_mpmc_peek_batch(consumer, messages, 2, 0), 2);
+    REQUIRE_SAME(ring_mpmc_release(consumer, 2), 0);
+    require_no_claims(queue.segment);
+    REQUIRE_SAME(ring_mpmc_peek(consumer, messages, 0), 0);
+    REQUIRE_SAME(ring_mpmc_release(consumer, 1), 0);
+    require_no_claims(queue.segment);
+    REQUIRE_SAME(ring_mpmc_recv(consumer, bytes, 1, 0), -EAGAIN);
+    require_no_claims(queue.segment);
+    test_queue_close(&queue);
+}
+
 Test(setup, info_tells_who_is_there_and_what_they_are_at)
 {
     struct test_queue queue;

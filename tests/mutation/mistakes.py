@@ -114,6 +114,38 @@ mistake("intent stored after the claim", "mpmc.c",
 mistake("intent not cleared", "mpmc_private.h",
         "    if (end->sole_mode == RING_MODE_NEVER)\n        ring_atomic_store(end->intent, 0, memory_order_release);\n", "",
         "mpmc_setup", "mpmc_death", "crash:mpmc send", "soak:mpmc")
+mistake("intent not cleared on the short path", "mpmc_shared.c",
+        "    ring_atomic_store(end->intent, 0, memory_order_release); /* M5 */\n    end->taken++;\n", "    end->taken++;\n",
+        "mpmc_setup", "mpmc_death")
+mistake("short path: intent stored after the claim", "mpmc_shared.c",
+        """    ring_atomic_store(end->intent, ring_mpmc_intent_word(*position, 1), memory_order_release);
+    /* M3: acq_rel, pairs with M0, M10: who sees the claim sees the intent. */
+    return atomic_compare_exchange_strong_explicit(end->counter, position, *position + 1, memory_order_acq_rel,
+                                                   memory_order_acquire);
+""",
+        """    bool won = atomic_compare_exchange_strong_explicit(end->counter, position, *position + 1, memory_order_acq_rel,
+                                                       memory_order_acquire);
+    if (won)
+        ring_atomic_store(end->intent, ring_mpmc_intent_word(*position, 1), memory_order_release);
+    return won;
+""", "interleave:mpmc-death", "interleave:mpmc", "crash:mpmc send")
+mistake("short path: message published before it is copied", "mpmc_shared.c",
+        """        if (length == 8)
+            ring_copy_in(slot + 8, message, 8);
+        else if (length)
+            ring_copy_in(slot + 8, message, length);
+        ring_atomic_store(ring_mpmc_word_of(slot), free_word | RING_SLOT_READY | length, memory_order_release); /* M4 */
+""",
+        """        ring_atomic_store(ring_mpmc_word_of(slot), free_word | RING_SLOT_READY | length, memory_order_release); /* M4 */
+        if (length == 8)
+            ring_copy_in(slot + 8, message, 8);
+        else if (length)
+            ring_copy_in(slot + 8, message, length);
+""", "interleave:mpmc", "mpmc_traffic")
+mistake("short path: length not bounded", "mpmc_shared.c",
+        "if (length >= end->shared_limit || length > size ||", "if (length > size ||", "mpmc_rubbish")
+mistake("batch: a record like the last one taken into too small an array", "spsc_batch.c",
+        "|| count < usual.count)", "|| false)", "spsc_batches", "spsc_model")
 mistake("intent cleared before the slot is filled", "mpmc_verbs.c",
         "    put(end, ask.position, message, length);\n    ring_mpmc_finish(end);\n    return 0;\n",
         "    ring_mpmc_finish(end);\n    put(end, ask.position, message, length);\n    return 0;\n", "interleave:mpmc", "crash:mpmc send",
