@@ -292,8 +292,8 @@ static void require_no_claims(struct ring_segment *of)
 Test(setup, who_shares_a_side_claims_nothing_between_calls)
 {
     struct test_queue queue;
-    struct ring_message messages[2] = { { (void *)"a", 1, 0 }, { (void *)"b", 1, 0 } };
-    char bytes[2];
+    char bytes[2] = "a";
+    struct ring_message messages[2] = { { bytes, 1, 0 }, { bytes, 1, 0 } };
     void *place;
     test_queue_open(&queue, TEST_BESIDE_OTHERS, SLOTS, MOST, 0);
     struct ring_mpmc_producer *producer = &queue.producer;
