@@ -366,6 +366,7 @@ Test(rubbish, a_word_that_nobody_writes_poisons_who_finds_it_and_nobody_else)
         test_join_producer(&producers[0], segment);
         test_join_consumer(&consumers[0], segment);
         test_join_consumer(&consumers[1], segment);
+        REQUIRE_SAME(ring_mpmc_recv(&consumers[0], bytes, sizeof bytes, RING_NO_WAIT), -EAGAIN);
         test_put_many(&producers[0], MOST, 0, 1);
         uint64_t good;
         memcpy(&good, ring + DATA_AT, 8);
