@@ -247,7 +247,8 @@ RING_PUBLIC int ring_block_pass(struct ring_blocks *blocks, uint64_t handle);
 /* Takes a block in transit, and tells where it is, and its size (either may be NULL). The sender takes it back by this,
  * too, if the sending failed. A block whose owner died before it freed it is taken as well: so a redelivered message's
  * block can be accepted again. 0; -EALREADY: this participant owns it; else as for free: -EPERM: somebody else was
- * faster. */
+ * faster; or, for a message that is redelivered, its owner is about to end, which gives one proof of life back after the
+ * other: keep the message, and ask again. */
 RING_PUBLIC int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **address, size_t *bytes);
 
 /* For blocks that are lent: where it is, whoever owns it. -ESTALE, -EINVAL. What is read there is worth something only

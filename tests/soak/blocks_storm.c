@@ -174,6 +174,8 @@ static void receive_one(struct actor *actor, unsigned i)
         must(ring_mpmc_release(&actor->consumer, 1), "release"); /* who died had it, and it was freed */
         return;
     }
+    if (code == -EPERM && (message.flags & RING_REDELIVERED))
+        return; /* who had it is about to end, one proof of life after the other: the message stays, and is peeked again */
     must(code, "accept");
     book_in(handle, actor->life);
     must(ring_mpmc_release(&actor->consumer, 1), "release");
