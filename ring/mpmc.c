@@ -345,7 +345,7 @@ static int reason(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
         return -EAGAIN;
     bool busy;
     int code = search_and_try(end, ask, &busy); /* their last words may have come before their end */
-    if (code == -EAGAIN)
+    if (code == -EAGAIN && !(end->consumer && busy)) /* a message in another's hands comes here should he die */
         code = peers == RING_PEER_CLOSED ? -EPIPE : -EOWNERDEAD;
     return code;
 }

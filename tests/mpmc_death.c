@@ -225,3 +225,22 @@ Test(death, a_message_that_kills_a_hundred_consumers_still_comes_again_and_keeps
     require_whole_ring();
     test_queue_close(&queue);
 }
+
+Test(death, the_end_is_not_told_while_another_consumer_holds_a_message)
+{
+    struct test_queue ends;
+    struct ring_message held;
+    char bytes[64];
+    test_queue_open(&ends, TEST_BESIDE_OTHERS, 8, sizeof bytes, 0);
+    REQUIRE_SAME(ring_mpmc_send(&ends.producer, "last", 4, 0), 0);
+    REQUIRE_SAME(ring_mpmc_peek(&ends.other_consumer, &held, 0), 0);
+    REQUIRE_OK(ring_mpmc_close_producer(&ends.producer));
+    REQUIRE_OK(ring_mpmc_close_producer(&ends.other_producer));
+    REQUIRE_SAME(ring_mpmc_recv(&ends.consumer, bytes, sizeof bytes, RING_NO_WAIT), -EAGAIN);
+    REQUIRE_SAME(ring_mpmc_recv(&ends.consumer, bytes, sizeof bytes, TEST_SECOND / 100), -ETIMEDOUT);
+    REQUIRE_OK(ring_mpmc_close_consumer(&ends.other_consumer)); /* not released: it comes again */
+    REQUIRE_SAME(ring_mpmc_recv(&ends.consumer, bytes, sizeof bytes, TEST_LONG), 4);
+    REQUIRE_SAME(ring_mpmc_recv(&ends.consumer, bytes, sizeof bytes, RING_NO_WAIT), -EPIPE);
+    REQUIRE_OK(ring_mpmc_close_consumer(&ends.consumer));
+    test_end_queue(ends.segment);
+}
