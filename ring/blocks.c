@@ -129,6 +129,7 @@ int ring_block_explain(const struct ring_blocks *blocks, uint64_t handle)
     uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
     if (number >= blocks->view.total)
         return explain_number(blocks, handle);
+    /* K0: relaxed: for a sentence only. */
     return explain_word(blocks, handle, ring_atomic_load(&blocks->view.words[number], memory_order_relaxed));
 }
 

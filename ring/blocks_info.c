@@ -77,7 +77,7 @@ int ring_blocks_info(struct ring_segment *segment, const char *pool, struct ring
         struct ring_blocks_class_info *class = &info->classes[at];
         class->block_bytes = view.rows[at].block_bytes;
         class->count = view.rows[at].end - view.rows[at].first;
-        for (uint64_t number = view.rows[at].first; number < view.rows[at].end; number++)
+        for (uint64_t number = view.rows[at].first; number < view.rows[at].end; number++) /* K0 */
             if (!count_word(&view, ring_atomic_load(&view.words[number], memory_order_relaxed), dead, class))
                 info->damaged = true;
     }
@@ -96,7 +96,7 @@ static int look_at_seat(const struct ring_blocks_view *view, const char *pool, u
     if (info->side.peer == RING_PEER_NEVER)
         return ring_error(-ENOENT, "nobody ever had seat %u of pool '%s' in %s", seat, pool, view->segment->name);
     for (uint64_t number = 0; number < view->total; number++) {
-        uint64_t word = ring_atomic_load(&view->words[number], memory_order_relaxed);
+        uint64_t word = ring_atomic_load(&view->words[number], memory_order_relaxed); /* K0 */
         if (ring_block_seat_of(word) != seat)
             continue;
         info->owned += (word & RING_BLOCK_STATE) == RING_BLOCK_OWNED;

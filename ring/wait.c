@@ -341,7 +341,8 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
         switch (pause_or_sleep(waiter, &wait)) {
         case LOOK:
             wait.word = waiter->looks->word ? waiter->looks->word(waiter->end) : NULL;
-            wait.seen = wait.word ? ring_atomic_load(wait.word, memory_order_relaxed) : 0; /* the look is what counts */
+            /* W6: relaxed: only what a rest is to end at; the look is what counts. */
+            wait.seen = wait.word ? ring_atomic_load(wait.word, memory_order_relaxed) : 0;
             code = waiter->looks->look(waiter->end, call);
             break;
         case SLEEP:
