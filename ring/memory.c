@@ -19,15 +19,6 @@
 #include <ring/error.h>
 #include <ring/numa.h>
 
-#ifndef MADV_COLLAPSE /* Linux 6.1; older headers lack it */
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif

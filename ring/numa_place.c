@@ -21,16 +21,6 @@
 
 #include <ring/error.h>
 
-#ifndef MADV_COLLAPSE /* Linux 6.1; older headers lack it */
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
 static int populate(const struct ring_numa_range *range)
 {
     int how = range->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
