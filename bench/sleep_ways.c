@@ -43,6 +43,10 @@ static void nothing_to_leave(int side)
     (void)side;
 }
 
+static void nothing_to_do(void)
+{
+}
+
 static int bare_put(int side, uint64_t word)
 {
     bare->word[side][0] = word;
@@ -153,7 +157,7 @@ static void ours_leave(int side)
     ring_segment_close(&segment);
 }
 
-static void ours_end(void)
+static void ours_hide(void)
 {
     ring_segment_unlink(segment_name);
 }
@@ -293,21 +297,26 @@ static void queue_end(void)
 }
 
 const struct sleep_way sleep_ways[] = {
-    { "futex", "a word in shared memory, FUTEX_WAIT and FUTEX_WAKE: the floor", bare_begin, nothing, bare_put, bare_get,
-      nothing_to_leave, bare_end },
-    { "futex-50ms", "the same, each sleep with a time limit of 50 ms", bare_begin, nothing, bare_put, bounded_get,
-      nothing_to_leave, bare_end },
-    { "shmring-sleep", "SPSC, RING_WAIT_SLEEP", ours_begin, ours_join_sleeping, ours_put, ours_get, ours_leave,
-      ours_end },
-    { "shmring", "SPSC, RING_WAIT_ADAPTIVE", ours_begin, ours_join_adaptive, ours_put, ours_get, ours_leave, ours_end },
-    { "shmring-epoll", "SPSC, its descriptor in epoll", ours_begin, epoll_join, ours_put, epoll_get, ours_leave,
-      ours_end },
-    { "shmring-any", "SPSC, in a ring_any", ours_begin, any_join, ours_put, any_get, ours_leave, ours_end },
-    { "eventfd", "blocking reads", eventfd_begin, nothing, eventfd_put, kernel_get, nothing_to_leave, kernel_end },
-    { "pipe", "blocking reads", pipe_begin, nothing, kernel_put, kernel_get, nothing_to_leave, kernel_end },
-    { "socket", "UNIX, SOCK_SEQPACKET, blocking reads", socket_begin, nothing, kernel_put, kernel_get, nothing_to_leave,
+    { "futex", "a word in shared memory, FUTEX_WAIT and FUTEX_WAKE: the floor", bare_begin, nothing, nothing_to_do,
+      bare_put, bare_get, nothing_to_leave, bare_end },
+    { "futex-50ms", "the same, each sleep with a time limit of 50 ms", bare_begin, nothing, nothing_to_do, bare_put,
+      bounded_get, nothing_to_leave, bare_end },
+    { "shmring-sleep", "SPSC, RING_WAIT_SLEEP", ours_begin, ours_join_sleeping, ours_hide, ours_put, ours_get,
+      ours_leave, nothing_to_do },
+    { "shmring", "SPSC, RING_WAIT_ADAPTIVE", ours_begin, ours_join_adaptive, ours_hide, ours_put, ours_get, ours_leave,
+      nothing_to_do },
+    { "shmring-epoll", "SPSC, its descriptor in epoll", ours_begin, epoll_join, ours_hide, ours_put, epoll_get,
+      ours_leave, nothing_to_do },
+    { "shmring-any", "SPSC, in a ring_any", ours_begin, any_join, ours_hide, ours_put, any_get, ours_leave,
+      nothing_to_do },
+    { "eventfd", "blocking reads", eventfd_begin, nothing, nothing_to_do, eventfd_put, kernel_get, nothing_to_leave,
       kernel_end },
-    { "posix-mq", "mq_receive", queue_begin, nothing, queue_put, queue_get, nothing_to_leave, queue_end },
+    { "pipe", "blocking reads", pipe_begin, nothing, nothing_to_do, kernel_put, kernel_get, nothing_to_leave,
+      kernel_end },
+    { "socket", "UNIX, SOCK_SEQPACKET, blocking reads", socket_begin, nothing, nothing_to_do, kernel_put, kernel_get,
+      nothing_to_leave, kernel_end },
+    { "posix-mq", "mq_receive", queue_begin, nothing, nothing_to_do, queue_put, queue_get, nothing_to_leave,
+      queue_end },
 };
 
 const size_t sleep_way_count = COUNT_OF(sleep_ways);
