@@ -1,56 +1,20 @@
 /* spsc_growth.c - a ring is replaced by a larger one while messages run: none is lost, doubled or out of order. */
-#include "harness.h"
+#include "growth.h"
 
 #include <pthread.h>
 
-enum { SMALL = 4096, SEGMENT = 1 << 20, ROOM = 8 << 20 };
-
-/* A small ring in a segment with room for larger ones. */
-static void open_pair(struct test_pair *pair)
-{
-    pair->segment = test_create(ROOM);
-    REQUIRE_OK(ring_spsc_create(pair->segment, "ring", SMALL));
-    test_open_producer(&pair->producer, pair->segment);
-    test_open_consumer(&pair->consumer, pair->segment);
-}
-
-static void grow_to(struct ring_spsc_producer *producer, size_t bytes)
-{
-    struct ring_spsc_options options = ring_spsc_defaults();
-    options.bytes = bytes;
-    REQUIRE_OK(ring_spsc_grow(producer, &options));
-}
-
-static uint64_t capacity_of(struct ring_segment *segment, const char *ring)
-{
-    struct ring_spsc_info info = { .struct_size = sizeof info };
-    REQUIRE_OK(ring_spsc_info(segment, ring, &info));
-    return info.capacity;
-}
-
-/* So many messages of pattern first, first + 1 ... of lengths that follow from it. */
-static void send_many(struct ring_spsc_producer *producer, uint64_t first, uint64_t count)
-{
-    for (uint64_t i = first; i < first + count; i++)
-        test_send(producer, 8 + test_mix(i) % 100, i);
-}
-
-static void recv_many(struct ring_spsc_consumer *consumer, uint64_t first, uint64_t count)
-{
-    for (uint64_t i = first; i < first + count; i++)
-        test_recv(consumer, 8 + test_mix(i) % 100, i);
-}
+enum { SEGMENT = 1 << 20 };
 
 Test(spsc_growth, messages_of_the_old_ring_come_before_those_of_the_new_one)
 {
     struct test_pair pair;
     char byte;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 20);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 20);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     REQUIRE_SAME(pair.producer.capacity, 2 * SMALL);
-    send_many(&pair.producer, 20, 50);
-    recv_many(&pair.consumer, 0, 70);
+    test_send_many(&pair.producer, 20, 50);
+    test_recv_many(&pair.consumer, 0, 70);
     REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, RING_NO_WAIT), -EAGAIN);
     test_pair_close(&pair);
 }
@@ -58,15 +22,15 @@ Test(spsc_growth, messages_of_the_old_ring_come_before_those_of_the_new_one)
 Test(spsc_growth, a_ring_grows_many_times_before_its_consumer_looks)
 {
     struct test_pair pair;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 10);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 10);
     for (unsigned i = 1; i <= 5; i++) {
         REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
         if (i != 3) /* one generation stays without messages */
-            send_many(&pair.producer, 10 * i, 10);
+            test_send_many(&pair.producer, 10 * i, 10);
     }
-    recv_many(&pair.consumer, 0, 30);
-    recv_many(&pair.consumer, 40, 20);
+    test_recv_many(&pair.consumer, 0, 30);
+    test_recv_many(&pair.consumer, 40, 20);
     REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_ALIVE);
     REQUIRE_SAME(ring_spsc_consumer_state(&pair.producer), RING_PEER_ALIVE);
     test_pair_close(&pair);
@@ -76,9 +40,9 @@ Test(spsc_growth, a_message_too_long_for_the_old_ring_fits_the_new_one)
 {
     struct test_pair pair;
     static char message[3 * SMALL];
-    open_pair(&pair);
+    test_growing_pair(&pair);
     REQUIRE_SAME(ring_spsc_send(&pair.producer, message, sizeof message, RING_NO_WAIT), -EMSGSIZE);
-    grow_to(&pair.producer, 12 * SMALL);
+    test_grow_to(&pair.producer, 12 * SMALL);
     test_send(&pair.producer, sizeof message, 5);
     test_recv(&pair.consumer, sizeof message, 5);
     test_pair_close(&pair);
@@ -88,7 +52,7 @@ Test(spsc_growth, a_full_ring_grows_and_the_producer_goes_on)
 {
     struct test_pair pair;
     uint64_t sent = 0;
-    open_pair(&pair);
+    test_growing_pair(&pair);
     for (unsigned i = 0; i < 4; i++) {
         while (ring_spsc_send(&pair.producer, &sent, sizeof sent, RING_NO_WAIT) == 0)
             sent++;
@@ -106,10 +70,10 @@ Test(spsc_growth, peeked_messages_of_the_old_ring_are_released_there)
 {
     struct test_pair pair;
     struct ring_message messages[8];
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 3);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 3);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
-    send_many(&pair.producer, 3, 3);
+    test_send_many(&pair.producer, 3, 3);
     REQUIRE_SAME(ring_spsc_peek_batch(&pair.consumer, messages, 8, RING_NO_WAIT), 3);
     REQUIRE_SAME(ring_spsc_release(&pair.consumer, 1), 0);
     REQUIRE(test_matches(messages[1].data, messages[1].length, 1));
@@ -124,14 +88,14 @@ Test(spsc_growth, what_was_peeked_in_the_old_ring_and_received_cannot_be_release
 {
     struct test_pair pair;
     struct ring_message messages[2];
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 2);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 2);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
-    send_many(&pair.producer, 2, 2);
+    test_send_many(&pair.producer, 2, 2);
     REQUIRE_SAME(ring_spsc_peek_batch(&pair.consumer, messages, 2, RING_NO_WAIT), 2);
-    recv_many(&pair.consumer, 0, 3);
+    test_recv_many(&pair.consumer, 0, 3);
     REQUIRE_SAME(ring_spsc_release(&pair.consumer, 2), -EINVAL);
-    recv_many(&pair.consumer, 3, 1);
+    test_recv_many(&pair.consumer, 3, 1);
     test_pair_close(&pair);
 }
 
@@ -141,7 +105,7 @@ Test(spsc_growth, packs_are_followed_by_messages_of_the_new_ring)
     uint64_t numbers[64], got[64];
     for (uint64_t i = 0; i < 64; i++)
         numbers[i] = i;
-    open_pair(&pair);
+    test_growing_pair(&pair);
     REQUIRE_SAME(ring_spsc_send_array(&pair.producer, numbers, 8, 32, RING_NO_WAIT), 32);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     REQUIRE_SAME(ring_spsc_send_array(&pair.producer, numbers + 32, 8, 32, RING_NO_WAIT), 32);
@@ -158,13 +122,13 @@ Test(spsc_growth, the_room_of_generations_that_both_sides_left_is_given_back)
 {
     struct test_pair pair;
     struct ring_segment_info info = { .struct_size = sizeof info };
-    open_pair(&pair);
+    test_growing_pair(&pair);
     for (uint64_t i = 0; i < 6; i++) {
         REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
-        send_many(&pair.producer, i, 1);
+        test_send_many(&pair.producer, i, 1);
         REQUIRE_OK(ring_segment_info(pair.segment, &info));
         REQUIRE(info.rings <= 2);
-        recv_many(&pair.consumer, i, 1);
+        test_recv_many(&pair.consumer, i, 1);
     }
     test_pair_close(&pair);
 }
@@ -173,18 +137,18 @@ Test(spsc_growth, the_room_of_a_generation_with_messages_is_kept)
 {
     struct test_pair pair;
     struct ring_segment_info info = { .struct_size = sizeof info };
-    open_pair(&pair);
+    test_growing_pair(&pair);
     for (uint64_t i = 0; i < 4; i++) {
-        send_many(&pair.producer, i, 1);
+        test_send_many(&pair.producer, i, 1);
         REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     }
     REQUIRE_OK(ring_segment_info(pair.segment, &info));
     REQUIRE_SAME(info.rings, 5);
-    recv_many(&pair.consumer, 0, 2);
+    test_recv_many(&pair.consumer, 0, 2);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     REQUIRE_OK(ring_segment_info(pair.segment, &info));
     REQUIRE_SAME(info.rings, 5); /* the first went, one came */
-    recv_many(&pair.consumer, 2, 2);
+    test_recv_many(&pair.consumer, 2, 2);
     test_pair_close(&pair);
 }
 
@@ -193,22 +157,22 @@ Test(spsc_growth, the_room_of_a_generation_with_messages_is_kept)
 Test(spsc_growth, the_name_leads_a_later_producer_to_the_newest_ring_and_a_later_consumer_to_the_oldest)
 {
     struct test_pair pair;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 5);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 5);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
-    send_many(&pair.producer, 5, 5);
+    test_send_many(&pair.producer, 5, 5);
     REQUIRE_OK(ring_spsc_close_producer(&pair.producer));
-    recv_many(&pair.consumer, 0, 2);
+    test_recv_many(&pair.consumer, 0, 2);
     REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
     test_open_producer(&pair.producer, pair.segment);
     REQUIRE_SAME(pair.producer.capacity, 2 * SMALL);
-    send_many(&pair.producer, 10, 5);
+    test_send_many(&pair.producer, 10, 5);
     test_open_consumer(&pair.consumer, pair.segment);
-    recv_many(&pair.consumer, 2, 13);
+    test_recv_many(&pair.consumer, 2, 13);
     REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
     test_open_consumer(&pair.consumer, pair.segment);
-    send_many(&pair.producer, 15, 1);
-    recv_many(&pair.consumer, 15, 1);
+    test_send_many(&pair.producer, 15, 1);
+    test_recv_many(&pair.consumer, 15, 1);
     test_pair_close(&pair);
 }
 
@@ -217,17 +181,17 @@ Test(spsc_growth, roles_stay_exclusive_whichever_generation_their_holders_are_in
     struct test_pair pair;
     struct ring_spsc_producer producer;
     struct ring_spsc_consumer consumer;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 1);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 1);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     REQUIRE_REFUSED(ring_spsc_open_producer(&producer, pair.segment, "ring", RING_NO_WAIT), EBUSY);
     REQUIRE_REFUSED(ring_spsc_open_consumer(&consumer, pair.segment, "ring", RING_NO_WAIT), EBUSY);
-    send_many(&pair.producer, 1, 1);
-    recv_many(&pair.consumer, 0, 2);
+    test_send_many(&pair.producer, 1, 1);
+    test_recv_many(&pair.consumer, 0, 2);
     REQUIRE_REFUSED(ring_spsc_open_producer(&producer, pair.segment, "ring", RING_NO_WAIT), EBUSY);
     REQUIRE_REFUSED(ring_spsc_open_consumer(&consumer, pair.segment, "ring", RING_NO_WAIT), EBUSY);
-    send_many(&pair.producer, 2, 1);
-    recv_many(&pair.consumer, 2, 1);
+    test_send_many(&pair.producer, 2, 1);
+    test_recv_many(&pair.consumer, 2, 1);
     test_pair_close(&pair);
 }
 
@@ -235,8 +199,8 @@ Test(spsc_growth, both_sides_are_told_the_truth_about_a_peer_in_another_generati
 {
     struct test_pair pair;
     char byte;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 1);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 1);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_ALIVE);
@@ -247,7 +211,7 @@ Test(spsc_growth, both_sides_are_told_the_truth_about_a_peer_in_another_generati
     REQUIRE_SAME(ring_spsc_consumer_state(&pair.producer), RING_PEER_ALIVE);
     REQUIRE_OK(ring_spsc_close_producer(&pair.producer));
     REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_CLOSED);
-    recv_many(&pair.consumer, 0, 1);
+    test_recv_many(&pair.consumer, 0, 1);
     REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, TEST_LONG), -EPIPE);
     REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
     REQUIRE_OK(ring_segment_close(&pair.segment));
@@ -257,15 +221,15 @@ Test(spsc_growth, a_producer_that_waits_for_room_learns_that_the_consumer_left_i
 {
     struct test_pair pair;
     uint64_t word = 0;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 1);
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 1);
     REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
     while (ring_spsc_send(&pair.producer, &word, sizeof word, RING_NO_WAIT) == 0)
         continue;
     REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
     REQUIRE_SAME(ring_spsc_send(&pair.producer, &word, sizeof word, TEST_LONG), -EPIPE);
     test_open_consumer(&pair.consumer, pair.segment);
-    recv_many(&pair.consumer, 0, 1);
+    test_recv_many(&pair.consumer, 0, 1);
     test_pair_close(&pair);
 }
 
@@ -276,7 +240,7 @@ Test(spsc_growth, growth_that_cannot_be_is_refused_and_the_ring_goes_on)
     struct test_pair pair;
     struct ring_spsc_options options = ring_spsc_defaults();
     void *place;
-    open_pair(&pair);
+    test_growing_pair(&pair);
     options.bytes = SMALL;
     REQUIRE_REFUSED(ring_spsc_grow(&pair.producer, &options), EINVAL);
     options.bytes = RING_SPSC_MAX_BYTES * 2;
@@ -295,8 +259,8 @@ Test(spsc_growth, growth_that_cannot_be_is_refused_and_the_ring_goes_on)
     REQUIRE_OK(ring_spsc_create(pair.segment, "ring~1", SMALL));
     REQUIRE_REFUSED(ring_spsc_grow(&pair.producer, NULL), EEXIST);
     REQUIRE_SAME(pair.producer.capacity, SMALL);
-    send_many(&pair.producer, 0, 3);
-    recv_many(&pair.consumer, 0, 3);
+    test_send_many(&pair.producer, 0, 3);
+    test_recv_many(&pair.consumer, 0, 3);
     REQUIRE_OK(ring_spsc_close_producer(&pair.producer));
     REQUIRE_REFUSED(ring_spsc_grow(&pair.producer, NULL), EBADF);
     test_open_producer(&pair.producer, pair.segment);
@@ -358,7 +322,7 @@ static void run_stream(uint64_t messages, int64_t timeout_ns, uint64_t seed)
     stream.messages = test_rounds(messages);
     stream.timeout_ns = timeout_ns;
     stream.seed = seed;
-    open_pair(&stream.pair);
+    test_growing_pair(&stream.pair);
     REQUIRE_SAME(pthread_create(&thread, NULL, send_stream, &stream), 0);
     uint64_t next = 0;
     while (next < stream.messages) {
@@ -395,154 +359,4 @@ Test(spsc_growth, a_stream_loses_nothing_while_its_ring_grows_under_a_sleeping_c
 {
     for (uint64_t seed = 1; seed <= 10; seed++)
         run_stream(20000, TEST_LONG, seed);
-}
-
-/* ---- Deaths ---- */
-
-struct account {
-    RING_ATOMIC(uint64_t) next; /* number of the next message to send, or to receive */
-    RING_ATOMIC(uint64_t) capacity;
-};
-
-/* Sends, and grows up to 256 KiB, then makes that anew below another name until killed. */
-static int send_and_grow(void *argument)
-{
-    struct account *account = argument;
-    struct ring_segment *segment = test_attach();
-    struct ring_spsc_producer producer;
-    test_open_producer(&producer, segment);
-    struct test_random random = { ring_atomic_load(&account->next, memory_order_relaxed) + (uint64_t)getpid() };
-    for (;;) {
-        uint64_t number = ring_atomic_load(&account->next, memory_order_relaxed);
-        if (ring_spsc_send(&producer, &number, sizeof number, RING_NO_WAIT) == 0)
-            ring_atomic_store(&account->next, number + 1, memory_order_release);
-        if (producer.capacity < ring_atomic_load(&account->capacity, memory_order_relaxed) &&
-            test_below(&random, 300) == 0)
-            REQUIRE_OK(ring_spsc_grow(&producer, NULL));
-    }
-    return 0;
-}
-
-/* A consumer that takes all there is: numbers without a gap, once each. One may be there that its sender did not live
- * to write down. */
-static uint64_t take_all(struct ring_spsc_consumer *consumer, uint64_t next, uint64_t least, uint64_t most)
-{
-    for (;;) {
-        uint64_t number = 0;
-        ssize_t length = ring_spsc_recv(consumer, &number, sizeof number, TEST_LONG);
-        if (length == -EOWNERDEAD)
-            break;
-        REQUIRE_SAME(length, sizeof number);
-        REQUIRE_SAME(number, next);
-        REQUIRE_SAME(ring_spsc_last_flags(consumer), 0);
-        next++;
-    }
-    REQUIRE(next >= least && next <= most);
-    return next;
-}
-
-Test(spsc_growth, producers_killed_while_they_grow_the_ring_lose_nothing)
-{
-    struct account *account = test_shared(sizeof *account);
-    for (unsigned round = 0; round < test_rounds(40); round++) {
-        struct ring_segment *segment = test_create(ROOM);
-        struct ring_spsc_consumer consumer;
-        uint64_t next = 0;
-        REQUIRE_OK(ring_spsc_create(segment, "ring", SMALL));
-        test_open_consumer(&consumer, segment);
-        ring_atomic_store(&account->next, 0, memory_order_relaxed);
-        ring_atomic_store(&account->capacity, SMALL, memory_order_relaxed);
-        for (unsigned death = 0; death < 6; death++) {
-            ring_atomic_store(&account->capacity, (uint64_t)SMALL << (death + 1), memory_order_relaxed);
-            pid_t child = test_spawn(send_and_grow, account);
-            test_await(&account->next, next + 20);
-            test_nap((int64_t)(test_mix(round * 8 + death) % 300000));
-            test_kill(child);
-            uint64_t sent = ring_atomic_load(&account->next, memory_order_acquire);
-            next = take_all(&consumer, next, sent, sent + 1);
-            ring_atomic_store(&account->next, next, memory_order_relaxed);
-        }
-        REQUIRE_OK(ring_spsc_close_consumer(&consumer));
-        REQUIRE_OK(ring_segment_close(&segment));
-        REQUIRE_OK(ring_segment_unlink(test_name()));
-    }
-}
-
-/* Receives until killed; what it has got it writes down before it asks for more. */
-static int recv_until_killed(void *argument)
-{
-    struct account *account = argument;
-    struct ring_segment *segment = test_attach();
-    struct ring_spsc_consumer consumer;
-    test_open_consumer(&consumer, segment);
-    for (;;) {
-        uint64_t number = 0;
-        struct ring_message message;
-        if (ring_spsc_peek(&consumer, &message, TEST_LONG) != 0)
-            continue;
-        memcpy(&number, message.data, sizeof number);
-        uint64_t next = ring_atomic_load(&account->next, memory_order_relaxed);
-        REQUIRE(number == next || (number < next && (message.flags || ring_spsc_last_flags(&consumer))));
-        if (number == next)
-            ring_atomic_store(&account->next, next + 1, memory_order_release);
-        REQUIRE_SAME(ring_spsc_release(&consumer, 1), 0);
-    }
-    return 0;
-}
-
-Test(spsc_growth, consumers_killed_while_they_follow_lose_nothing)
-{
-    struct account *account = test_shared(sizeof *account);
-    for (unsigned round = 0; round < test_rounds(40); round++) {
-        struct ring_segment *segment = test_create(ROOM);
-        struct ring_spsc_producer producer;
-        uint64_t sent = 0;
-        REQUIRE_OK(ring_spsc_create(segment, "ring", SMALL));
-        test_open_producer(&producer, segment);
-        ring_atomic_store(&account->next, 0, memory_order_relaxed);
-        for (unsigned death = 0; death < 6; death++) {
-            pid_t child = test_spawn(recv_until_killed, account);
-            for (unsigned i = 0; i < 100; i++, sent++) {
-                REQUIRE_SAME(ring_spsc_send(&producer, &sent, sizeof sent, TEST_LONG), 0);
-                if (test_mix(round * 1000 + death * 100 + i) % 50 == 0 && producer.capacity < (256 << 10))
-                    REQUIRE_OK(ring_spsc_grow(&producer, NULL));
-            }
-            test_await(&account->next, sent - test_mix(round * 6 + death) % 100);
-            test_kill(child);
-        }
-        pid_t child = test_spawn(recv_until_killed, account);
-        test_await(&account->next, sent);
-        test_kill(child);
-        REQUIRE_SAME(ring_atomic_load(&account->next, memory_order_relaxed), sent);
-        REQUIRE_OK(ring_spsc_close_producer(&producer));
-        REQUIRE_OK(ring_segment_close(&segment));
-        REQUIRE_OK(ring_segment_unlink(test_name()));
-    }
-}
-
-Test(spsc_growth, a_generation_that_a_dead_producer_made_and_never_entered_is_adopted)
-{
-    struct test_pair pair;
-    struct test_outside outside;
-    open_pair(&pair);
-    send_many(&pair.producer, 0, 3);
-    REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
-    REQUIRE_OK(ring_spsc_close_producer(&pair.producer));
-    /* What a death leaves between making the next generation and MOVED: the old ring as it was. */
-    struct ring_entry_info entry;
-    REQUIRE_OK(ring_segment_entry(pair.segment, 0, &entry));
-    outside = test_outside_open(test_name());
-    struct ring_layout_spsc *control = (struct ring_layout_spsc *)(void *)(outside.bytes + entry.offset);
-    ring_atomic_store(&control->producer.state, 1 << 8 | RING_ROLE_ATTACHED, memory_order_release);
-    test_outside_close(&outside);
-    test_open_producer(&pair.producer, pair.segment);
-    REQUIRE_SAME(pair.producer.capacity, SMALL);
-    send_many(&pair.producer, 3, 3);
-    grow_to(&pair.producer, 16 * SMALL); /* by way of the one of 2 * SMALL */
-    REQUIRE_SAME(pair.producer.capacity, 16 * SMALL);
-    REQUIRE_SAME(capacity_of(pair.segment, "ring~1"), 2 * SMALL);
-    REQUIRE_SAME(capacity_of(pair.segment, "ring~2"), 16 * SMALL);
-    send_many(&pair.producer, 6, 3);
-    recv_many(&pair.consumer, 0, 9);
-    test_pair_close(&pair);
 }

@@ -205,7 +205,7 @@ void victim_stop_clock(void);
 /* Where a victim was after each number of steps. */
 struct path {
     uint64_t *places;
-    unsigned char *fresh; /* 1: no earlier step was at that place */
+    unsigned char *fresh; /* 1: a place of the program, and no earlier step was there */
     uint64_t count, room;
 };
 

@@ -81,8 +81,11 @@ const struct row spsc_rows[] = {
       .fillings = IN(EMPTY) | IN(HALF) | IN(WRAP), .flags = IDLE },
     { "spsc recv", RECV, .act = recv_one, .sizes = 9, .fillings = IN(HALF), .count = 1, .warm = 1,
       .flags = TAKES | GROWN, .detail = "follows to a larger ring" },
-    { "spsc grow", SEND, .act = grow, .sizes = SMALL, .fillings = IN(EMPTY), .warm = 1,
-      .flags = ALONE, .detail = "both sides die" }, /* a survivor would move its lock, which the stage cannot put back */
+    { "spsc grow", SEND, .act = grow, .sizes = SMALL, .fillings = IN(EMPTY) | IN(HALF) | IN(FULL), .warm = 1 },
+    { "spsc grow", SEND, .act = grow, .sizes = SMALL, .fillings = IN(EMPTY), .warm = 1, .flags = PEER_ASLEEP,
+      .detail = "wakes the consumer" },
+    { "spsc grow", SEND, .act = grow, .sizes = SMALL, .fillings = IN(EMPTY) | IN(HALF), .warm = 1, .flags = ALONE,
+      .detail = "both sides die" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(EMPTY),
       .flags = IN_FLUX, .detail = "the first" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(WRAP),

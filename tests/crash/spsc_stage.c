@@ -1,6 +1,8 @@
 /* spsc_stage.c - an SPSC ring with its survivors, and what they do after a death. */
 #include "spsc_stage.h"
 
+#include <ring/segment_private.h>
+
 enum { CAPACITY = 4096, ROOM = CAPACITY - RING_RECORD_HEADER, MOST = 512 };
 
 /* The worker's own ends: survivors, or successors after a recovery. */
@@ -172,8 +174,23 @@ static void build(void)
         ring_atomic_store(&ends.producer.control->producer_asleep, 1, memory_order_relaxed);
 }
 
+/* A consumer that went on to a larger ring gets the lock of its role in the smaller one again; what it wrote down there
+ * is among the bytes that were put back. */
+static void go_back(void)
+{
+    struct ring_segment *segment = stage.segment;
+    struct ring_claim *claim;
+    ring_claim_drop(ends.consumer.claim);
+    WANT_SAME(ring_claim_share(&claim, &segment->witness, RING_LOCK_PRESENCE + (int64_t)kept.consumer.entry), 0);
+    WANT_SAME(ring_claim_add(claim, &segment->witness, RING_LOCK_ROLES + 2 * (int64_t)kept.consumer.entry + 1), 0);
+    ring_claim_seal(claim);
+    kept.consumer.claim = claim;
+}
+
 static void keep(bool put_back)
 {
+    if (put_back && has_consumer && ends.consumer.entry != kept.consumer.entry)
+        go_back();
     if (put_back)
         ends = kept;
     else

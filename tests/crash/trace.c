@@ -3,7 +3,8 @@
  * A single step costs 10 to 30 us in a virtual machine. A victim is therefore brought to step k by a breakpoint at the
  * place of that step; where a place is come by several times (loops), by a breakpoint at the last place before it that
  * is come by for the first time, and steps from there. Worker and victims are forks of one image, so places are the
- * same. */
+ * same. Only places of the program itself count: which way libc goes depends on the worker's heap too, which is another
+ * at each fork, so a victim might come by a place of malloc() long before it shall. */
 #include "crash.h"
 
 #include <sched.h>
@@ -196,6 +197,12 @@ static int by_place(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+static bool is_ours(uint64_t place)
+{
+    extern const char __executable_start[], etext[]; /* of the linker */
+    return place >= (uintptr_t)__executable_start && place < (uintptr_t)etext;
+}
+
 void path_close(struct path *path)
 {
     uint64_t *order = malloc(path->count * sizeof *order);
@@ -206,7 +213,8 @@ void path_close(struct path *path)
     sorted_places = path->places;
     qsort(order, path->count, sizeof *order, by_place);
     for (uint64_t i = 0; i < path->count; i++)
-        path->fresh[order[i]] = i == 0 || path->places[order[i]] != path->places[order[i - 1]];
+        path->fresh[order[i]] =
+            is_ours(path->places[order[i]]) && (i == 0 || path->places[order[i]] != path->places[order[i - 1]]);
     free(order);
 }
 
