@@ -86,6 +86,8 @@ const struct row spsc_rows[] = {
       .detail = "wakes the consumer" },
     { "spsc grow", SEND, .act = grow, .sizes = SMALL, .fillings = IN(EMPTY) | IN(HALF), .warm = 1, .flags = ALONE,
       .detail = "both sides die" },
+    { "spsc grow", SEND, .act = grow, .sizes = 2, .fillings = IN(HALF), .first = grow,
+      .first_prepare = open_and_send, .detail = "after one that died at that" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(EMPTY),
       .flags = IN_FLUX, .detail = "the first" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(WRAP),

@@ -174,8 +174,8 @@ static void build(void)
         ring_atomic_store(&ends.producer.control->producer_asleep, 1, memory_order_relaxed);
 }
 
-/* A consumer that went on to a larger ring gets the lock of its role in the smaller one again; what it wrote down there
- * is among the bytes that were put back. */
+/* A consumer that lives may have gone on to a larger ring: it gets the lock of its role in the first one again. What it
+ * wrote down there is among the bytes that were put back. */
 static void go_back(void)
 {
     struct ring_segment *segment = stage.segment;
@@ -189,7 +189,7 @@ static void go_back(void)
 
 static void keep(bool put_back)
 {
-    if (put_back && has_consumer && ends.consumer.entry != kept.consumer.entry)
+    if (put_back && has_consumer)
         go_back();
     if (put_back)
         ends = kept;

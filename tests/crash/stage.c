@@ -63,7 +63,7 @@ void stage_begin(const struct row *row, size_t size, enum filling filling, const
     struct ring_segment_options options = ring_segment_defaults();
     options.bytes = row->topology->bytes;
     options.flags = 0;
-    options.rings = 2;
+    options.rings = 4;
     WANT_SAME(ring_segment_create(&stage.segment, stage.name, &options), 0);
     stage_map();
 }
