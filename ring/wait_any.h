@@ -28,10 +28,10 @@ RING_BEGIN_C
 
 struct ring_any; /* belongs to one thread at a time, which also makes the calls of its endpoints */
 
-/* 0; -ENOMEM, -EOPNOTSUPP: no membarrier here. */
+/* 0; -EOPNOTSUPP: no membarrier here; -ENOMEM; -EINVAL: NULL. */
 RING_PUBLIC int ring_any_open(struct ring_any **any);
 
-/* Forgets all endpoints; they stay open. NULL is allowed. */
+/* Forgets all endpoints, which stay open, and sets *any to NULL. NULL, or closed already: nothing happens. */
 RING_PUBLIC void ring_any_close(struct ring_any **any);
 
 /* `tag` is what wait() returns for it. 0; -EBUSY: it is in one already, or has a descriptor; -EOPNOTSUPP: an observer;
