@@ -225,7 +225,7 @@ static int offer_to(struct ring_segment *segment, int socket, const struct ring_
                           (unsigned)peer.uid, (unsigned)peer.gid, (int)peer.pid);
     }
     char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", segment->witness.fd);
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", segment->witness.fd);
     int fd = open(path, (to->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0)
         return ring_error(-errno, "cannot open the segment once more for the peer (%s): is /proc mounted?",

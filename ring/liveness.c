@@ -1,13 +1,19 @@
 /* liveness.c - level 3: claims by open-file-description locks, see liveness.h.
  *
- * Known limit: a fork() of another thread between open() and close() below gives the child a copy of the descriptor, so
- * the claim then lasts until that child execs or ends. The window is some microseconds of a cold call, and errs towards
- * "alive".
+ * Forks. From its opening to its sealing a claim has a descriptor, of which a child that another thread forks meanwhile
+ * gets a copy: that would keep the claim for as long as the child lives. So the child closes its copies, first of all
+ * (pthread_atfork). `forks` keeps forks out while a descriptor is opened and not in the list yet, or a mapping is made
+ * and not yet kept from children; nothing else is waited for with it. Its handler is the library's first, from its
+ * loading on, so it runs behind those of whoever takes claims under a lock of his own (the registry).
+ *
+ * Known limit: who clones himself without the C library's fork() has no handlers, so until that child execs or ends it
+ * keeps what was just being claimed: some microseconds of a cold call, and in error towards "alive".
  */
 #include <ring/liveness.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +26,41 @@
 struct ring_claim {
     void *page; /* PROT_NONE mapping whose only use is to keep the locked description open */
     size_t bytes;
-    int fd; /* of that description while more bytes may be added, else -1 */
+    int fd;                  /* of that description while more bytes may be added, else -1 */
+    struct ring_claim *next; /* in the list of those that have a descriptor */
 };
+
+/* ---- Forks ---- */
+
+/* Recursive: a signal handler may fork within any call. */
+static pthread_mutex_t forks = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static struct ring_claim *unsealed;
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&forks);
+}
+
+static void after_fork_parent(void)
+{
+    pthread_mutex_unlock(&forks);
+}
+
+static void after_fork_child(void)
+{
+    for (; unsealed; unsealed = unsealed->next) {
+        close(unsealed->fd);
+        unsealed->fd = -1;
+    }
+    forks = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* its owner is the parent's thread */
+}
+
+RING_AT_LOAD static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child); /* refused: as if cloned, see above */
+}
+
+/* ---- Objects ---- */
 
 static bool is_object(const struct ring_witness *witness, int fd)
 {
@@ -36,7 +75,8 @@ static int open_again(const struct ring_witness *witness)
     int flags = (witness->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (is_object(witness, witness->fd)) {
         char path[40];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", witness->fd);
+        /* Not /proc/self, which is the first thread: it may have ended, and has no descriptors then. */
+        snprintf(path, sizeof path, "/proc/thread-self/fd/%d", witness->fd);
         int fd = open(path, flags);
         if (fd >= 0)
             return fd;
@@ -55,6 +95,14 @@ static int open_again(const struct ring_witness *witness)
                           "has no name any more (or /proc is not mounted): attach anew");
     return fd;
 }
+
+void ring_witness_close(const struct ring_witness *witness)
+{
+    if (is_object(witness, witness->fd))
+        close(witness->fd);
+}
+
+/* ---- Claims ---- */
 
 static int lock_call(int fd, int command, short type, int64_t byte, int64_t count, struct flock *lock)
 {
@@ -82,6 +130,18 @@ static int lock_byte(int fd, short type, int64_t byte)
     return 0;
 }
 
+static int open_claim(struct ring_claim *claim, const struct ring_witness *witness)
+{
+    pthread_mutex_lock(&forks);
+    claim->fd = open_again(witness);
+    if (claim->fd >= 0) {
+        claim->next = unsealed;
+        unsealed = claim;
+    }
+    pthread_mutex_unlock(&forks);
+    return claim->fd < 0 ? claim->fd : 0;
+}
+
 static int keep_open(struct ring_claim *claim, const struct ring_witness *witness)
 {
     claim->bytes = witness->page;
@@ -103,10 +163,14 @@ static int claim_byte(struct ring_claim **claim, struct ring_witness *witness, s
     struct ring_claim *made = calloc(1, sizeof *made);
     if (!made)
         return ring_error(-ENOMEM, "out of memory");
-    made->fd = open_again(witness);
-    int code = made->fd < 0 ? made->fd : lock_byte(made->fd, type, byte);
+    int code = open_claim(made, witness);
     if (!code)
+        code = lock_byte(made->fd, type, byte);
+    if (!code) {
+        pthread_mutex_lock(&forks);
         code = keep_open(made, witness);
+        pthread_mutex_unlock(&forks);
+    }
     if (code) {
         ring_claim_seal(made);
         free(made);
@@ -147,9 +211,16 @@ int ring_claim_add(struct ring_claim *claim, const struct ring_witness *witness,
 
 void ring_claim_seal(struct ring_claim *claim)
 {
-    if (claim->fd >= 0)
+    pthread_mutex_lock(&forks);
+    if (claim->fd >= 0) {
+        struct ring_claim **at = &unsealed;
+        while (*at != claim)
+            at = &(*at)->next;
+        *at = claim->next;
         close(claim->fd);
+    }
     claim->fd = -1;
+    pthread_mutex_unlock(&forks);
 }
 
 void ring_claim_drop(struct ring_claim *claim)

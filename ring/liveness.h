@@ -29,6 +29,9 @@ struct ring_witness {
     char path[288]; /* where to find the object again, "" when it has no name */
 };
 
+/* Closes the witness's descriptor, unless the program did, and its number means something else by now. */
+RING_PRIVATE void ring_witness_close(const struct ring_witness *witness);
+
 /* Takes the byte. -EBUSY: a living process (or another handle of this one) has it. -EACCES: attached read-only. */
 RING_PRIVATE int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte);
 

@@ -1,4 +1,4 @@
-/* memory_facts.c - level 3: what the kernel says about a mapping, from /proc/self/smaps. */
+/* memory_facts.c - level 3: what the kernel says about a mapping, from /proc/thread-self/smaps. */
 #include <ring/memory.h>
 
 #include <errno.h>
@@ -63,9 +63,9 @@ static void add_area(const struct ring_memory *memory, const struct area *area, 
 int ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts)
 {
     *facts = (struct ring_memory_facts){ .page_bytes = ring_memory_page() };
-    FILE *smaps = fopen("/proc/self/smaps", "re");
+    FILE *smaps = fopen("/proc/thread-self/smaps", "re");
     if (!smaps)
-        return ring_error(-errno, "cannot read /proc/self/smaps (%s): is /proc mounted?", strerror(errno));
+        return ring_error(-errno, "cannot read /proc/thread-self/smaps (%s): is /proc mounted?", strerror(errno));
     char line[512];
     struct area area = { 0 };
     while (fgets(line, sizeof line, smaps)) {

@@ -61,7 +61,7 @@ size_t ring_memory_huge_of(int fd)
 
 bool ring_memory_hugetlbfs_at(unsigned index, char directory[256], size_t *page)
 {
-    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    FILE *mounts = setmntent("/proc/thread-self/mounts", "re");
     if (!mounts)
         return false;
     struct mntent entry;
@@ -162,7 +162,7 @@ int ring_memory_seal(int fd, bool write)
 int ring_memory_publish(int fd, const char *path)
 {
     char self[40];
-    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    snprintf(self, sizeof self, "/proc/thread-self/fd/%d", fd);
     if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
         return 0;
     if (errno == ENOENT && linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) /* no /proc: needs a capability */

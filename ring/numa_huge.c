@@ -53,7 +53,7 @@ bool ring_numa_count_huge(const void *address, size_t bytes, uint64_t on_node[RI
                                         .category_mask = PAGE_IS_HUGE,
                                         .return_mask = PAGE_IS_HUGE };
     memset(on_node, 0, RING_NUMA_MOST * sizeof *on_node);
-    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     int count = 0;

@@ -59,6 +59,9 @@
 #define RING_PRINTF(at, of) __attribute__((format(printf, at, of)))
 #define RING_ALIGNED(bytes) __attribute__((aligned(bytes)))
 
+/* A function that is called when the program starts, or loads the library. */
+#define RING_AT_LOAD __attribute__((constructor))
+
 /* Is this expression known while compiling? Then a copy of that length becomes a few moves. */
 #define RING_IS_CONSTANT(expression) __builtin_constant_p(expression)
 

@@ -258,7 +258,7 @@ static int open_own(int fd, bool read_only)
     if (!read_only && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
         return ring_error(-EPERM, "the memfd is sealed against writing: attach with RING_READ_ONLY");
     char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
     int own = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (own >= 0)
         return own;
@@ -333,7 +333,7 @@ void ring_segment_drop(struct ring_segment *segment)
         if (segment->attached && segment->witness.path[0] && segment->constants.removal != RING_REMOVE_BY_HAND)
             (void)ring_segment_reclaim(&segment->witness); /* if we were the last. If not, or if we die: the next one */
     }
-    close(segment->witness.fd);
+    ring_witness_close(&segment->witness);
     free(ring_atomic_load(&segment->settled, memory_order_relaxed)); /* by S1 */
     free(segment);
 }
