@@ -24,10 +24,11 @@
 #include "blocks.h"
 #include "clock.h"
 
-enum { WAY_BLOCK, WAY_RING, WAY_PIPE, FRAMES = 16, PAGE = 4096 };
+enum { WAY_BLOCK, WAY_OWN, WAY_RING, WAY_PIPE, FRAMES = 16, PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 const struct move_contestant move_contestants[] = {
     [WAY_BLOCK] = { "shmring blocks", "block filled in place, handle through an SPSC ring" },
+    [WAY_OWN] = { "shmring blocks, own", "the same; the sender may write only what it owns, the receiver nothing" },
     [WAY_RING] = { "shmring spsc", "send and recv, copying in and out" },
     [WAY_PIPE] = { "pipe", "write and read, pipe of 1 MiB" },
 };
@@ -49,7 +50,13 @@ struct job {
     char name[64];
     int files[2];
     struct result *result;
+    struct ring_segment_options options;
 };
+
+static bool by_block(const struct job *job)
+{
+    return job->way <= WAY_OWN;
+}
 
 #define LAST UINT64_MAX /* the number of a frame behind which none comes */
 
@@ -100,9 +107,12 @@ static int open_end(const struct job *job, struct end *end, bool sender)
     memset(end->buffer, 1, job->bytes);
     if (job->way == WAY_PIPE)
         return 0;
-    code = ring_segment_attach(&end->segment, job->name, NULL, RING_NO_WAIT);
-    if (!code && job->way == WAY_BLOCK)
-        code = ring_blocks_open(&end->blocks, end->segment, "frames", RING_NO_WAIT);
+    enum ring_blocks_rights rights = job->way == WAY_BLOCK ? RING_BLOCKS_WRITE_ALL
+                                     : sender              ? RING_BLOCKS_WRITE_OWN
+                                                           : RING_BLOCKS_READ;
+    code = ring_segment_attach(&end->segment, job->name, &job->options, RING_NO_WAIT);
+    if (!code && by_block(job))
+        code = ring_blocks_open_with(&end->blocks, end->segment, "frames", rights, RING_NO_WAIT);
     if (!code)
         code = sender ? ring_spsc_open_producer(&end->producer, end->segment, "ring", RING_NO_WAIT)
                       : ring_spsc_open_consumer(&end->consumer, end->segment, "ring", RING_NO_WAIT);
@@ -123,7 +133,7 @@ static int move_all(int file, unsigned char *bytes, size_t count, bool out)
 
 static int send_frame(const struct job *job, struct end *end, uint64_t number)
 {
-    if (job->way == WAY_BLOCK) {
+    if (by_block(job)) {
         uint64_t handle;
         void *address;
         int code;
@@ -148,7 +158,7 @@ static int recv_frame(const struct job *job, struct end *end, uint64_t number)
     uint64_t handle = 0;
     void *address;
     ssize_t code = 0;
-    if (job->way == WAY_BLOCK) {
+    if (by_block(job)) {
         code = ring_spsc_recv(&end->consumer, &handle, sizeof handle, RING_FOREVER);
         if (code >= 0)
             code = ring_block_accept(&end->blocks, handle, &address, NULL);
@@ -164,7 +174,7 @@ static int recv_frame(const struct job *job, struct end *end, uint64_t number)
         return (int)code;
     bool last = frame[0] == LAST;
     bool right = last || read_frame(job, frame, number);
-    if (job->way == WAY_BLOCK)
+    if (by_block(job))
         code = ring_block_free(&end->blocks, handle);
     return code < 0 ? (int)code : !right ? -EILSEQ : last;
 }
@@ -236,17 +246,21 @@ static int wait_for(pid_t sender, pid_t receiver)
 
 static int make_segment(struct job *job, struct ring_segment **segment)
 {
-    struct ring_segment_options options = ring_segment_defaults();
     struct ring_blocks_options frames = ring_blocks_defaults(job->bytes, FRAMES);
-    size_t ring = job->way == WAY_BLOCK ? 4096 : 8 * job->bytes;
+    size_t ring = by_block(job) ? 4096 : 8 * job->bytes;
+    job->options = ring_segment_defaults();
     frames.seats = 2;
-    options.bytes = RING_SEGMENT_MIN_BYTES + ring_spsc_footprint(ring) + ring_blocks_footprint_with(&frames);
+    if (job->way == WAY_OWN && job->bytes >= HUGE_PAGE / 2)
+        frames.align = HUGE_PAGE; /* rights go by pages: large frames have pages of 2 MiB to themselves, */
+    else if (job->way == WAY_OWN)
+        job->options.flags &= ~(unsigned)RING_HUGE; /* small ones have ordinary pages */
+    job->options.bytes = RING_SEGMENT_MIN_BYTES + ring_spsc_footprint(ring) + ring_blocks_footprint_with(&frames);
     blocks_name(job->name, sizeof job->name, "move");
     ring_segment_unlink(job->name);
-    int code = ring_segment_create(segment, job->name, &options);
+    int code = ring_segment_create(segment, job->name, &job->options);
     if (!code)
         code = ring_spsc_create(*segment, "ring", ring);
-    if (!code && job->way == WAY_BLOCK)
+    if (!code && by_block(job))
         code = ring_blocks_create_with(*segment, "frames", &frames);
     return code;
 }

@@ -69,6 +69,7 @@ typedef void ring_place_filler(void *place, const void *options);
 
 struct ring_place {
     uint64_t bytes;         /* a multiple of RING_LAYOUT_PAGE */
+    uint64_t align;         /* where it begins in the segment: a power of two; 0: a multiple of RING_LAYOUT_PAGE */
     bool on_node;           /* false: its pages lie as the segment's do */
     int node;               /* else a node, RING_NODE_HERE, RING_NODE_INTERLEAVED or RING_NODE_ANY: as the segment's */
     uint64_t control_bytes; /* of those, the first so many are zeroed */

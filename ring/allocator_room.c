@@ -57,9 +57,10 @@ static int survey(const struct ring_segment *segment, const char *name, struct r
 }
 
 /* Best fit: *best is the gap. *largest: bytes of the largest one. */
-static bool fit(const struct ring_segment *segment, const struct room *room, int class, uint64_t bytes,
+static bool fit(const struct ring_segment *segment, const struct room *room, int class, const struct ring_place *place,
                 struct ring_gap *best, uint64_t *largest)
 {
+    uint64_t align = place->align ? place->align : RING_LAYOUT_PAGE;
     struct ring_gap gap = { .from = segment->constants.arena_offset, .class_before = RING_NODE_ANY };
     uint64_t smallest = UINT64_MAX;
     *largest = 0;
@@ -69,8 +70,9 @@ static bool fit(const struct ring_segment *segment, const struct room *room, int
         gap.class_behind = next ? next->class : class;
         struct ring_gap trimmed = gap;
         ring_directory_trim(segment, class, &trimmed);
+        trimmed.from = ring_segment_round_up(trimmed.from, align);
         uint64_t free_bytes = trimmed.to > trimmed.from ? trimmed.to - trimmed.from : 0;
-        if (free_bytes >= bytes && free_bytes < smallest) {
+        if (free_bytes >= place->bytes && free_bytes < smallest) {
             smallest = free_bytes;
             *best = trimmed;
         }
@@ -119,7 +121,7 @@ static int make_locked(struct ring_segment *segment, const char *name, enum ring
                           "the directory of %s has %u places and all are taken: create the segment with more "
                           "(.rings), or remove a ring",
                           segment->name, room->index);
-    if (!fit(segment, room, class, place->bytes, &gap, &largest))
+    if (!fit(segment, room, class, place, &gap, &largest))
         return ring_error(-ENOSPC,
                           "ring '%s' needs %llu bytes, the largest free piece of %s has %llu: create the segment with "
                           "%llu bytes more (.bytes), the ring smaller, or remove a ring",

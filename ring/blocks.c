@@ -55,6 +55,8 @@ int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_
     unsigned at = (unsigned)(cache - blocks->caches);
     if (at >= view->class_count)
         return -EMSGSIZE;
+    if (blocks->rights == RING_BLOCKS_READ)
+        return ring_error(-EACCES, "this handle was opened for reading: what it allocates it could not fill");
     const struct ring_blocks_row *row = &view->rows[at];
     unsigned want = cache->limit / 2 + 1;
     unsigned count = ring_blocks_take(view, row, blocks->me, want, cache->handles);
@@ -65,8 +67,14 @@ int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_
     if (count == 0)
         return -ENOSPC;
     blocks->looked_ns = 0;
-    uint64_t taken = cache->handles[--count];
+    uint64_t taken = cache->handles[count - 1];
     uint64_t number = (taken & RING_BLOCK_NUMBER) - 1;
+    int code = ring_blocks_allow(blocks, number, true);
+    if (code) {
+        ring_blocks_give(view, row, cache->handles, count);
+        return code;
+    }
+    count--;
     cache->top = cache->handles + count;
     ring_atomic_store(&view->words[number], ring_block_owned_word(taken, blocks->me), memory_order_relaxed); /* K1 */
     __atomic_thread_fence(__ATOMIC_RELEASE);                                                                 /* K9 */
@@ -124,15 +132,6 @@ static int explain_number(const struct ring_blocks *blocks, uint64_t handle)
                       (unsigned long long)blocks->view.total);
 }
 
-int ring_block_explain(const struct ring_blocks *blocks, uint64_t handle)
-{
-    uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
-    if (number >= blocks->view.total)
-        return explain_number(blocks, handle);
-    /* K0: relaxed: for a sentence only. */
-    return explain_word(blocks, handle, ring_atomic_load(&blocks->view.words[number], memory_order_relaxed));
-}
-
 /* ---- Changing hands ---- */
 
 /* Takes a block in transit, or of a dead owner: by compare-and-swap, to `ours` of the word as it was found. 0,
@@ -175,6 +174,25 @@ int ring_block_free_slowly(struct ring_blocks *blocks, uint64_t handle, uint64_t
     return 0;
 }
 
+/* Of a handle that may write only what it owns; or there is no block of that number. */
+int ring_block_free_otherwise(struct ring_blocks *blocks, uint64_t handle)
+{
+    uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
+    if (number >= blocks->view.total)
+        return explain_number(blocks, handle);
+    uint64_t word = ring_atomic_load(&blocks->view.words[number], memory_order_relaxed); /* K1: our own */
+    if ((word & ~RING_BLOCK_HOPS) != ring_block_owned_word(handle, blocks->me))
+        return ring_block_free_slowly(blocks, handle, word);
+    int code = ring_blocks_allow(blocks, number, false);
+    if (code)
+        return code;
+    uint64_t next = handle + (UINT64_C(1) << RING_BLOCK_GENERATION);
+    ring_atomic_store(&blocks->view.words[number], (next & ~RING_BLOCK_NUMBER) | blocks->me | RING_BLOCK_CACHED,
+                      memory_order_release); /* K2 */
+    keep(blocks, next);
+    return 0;
+}
+
 bool ring_blocks_free_stranded(struct ring_blocks *blocks, uint64_t number, uint64_t word)
 {
     uint64_t ours = ring_block_next_generation(word) | blocks->me | RING_BLOCK_CACHED;
@@ -197,6 +215,18 @@ static void tell(const struct ring_blocks *blocks, uint64_t handle, void **addre
         *bytes = cache->block_bytes;
 }
 
+/* The block is ours: into our hands with it, or on its way again. */
+static int receive(struct ring_blocks *blocks, uint64_t number)
+{
+    int code = ring_blocks_allow(blocks, number, true);
+    if (code) {
+        uint64_t word = ring_atomic_load(&blocks->view.words[number], memory_order_relaxed); /* K1: our own */
+        ring_atomic_store(&blocks->view.words[number], word - RING_BLOCK_OWNED + RING_BLOCK_PASSED,
+                          memory_order_release); /* K6 */
+    }
+    return code;
+}
+
 int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **address, size_t *bytes)
 {
     int code = ring_guard_enter(&blocks->guarded);
@@ -204,9 +234,28 @@ int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **addres
         return code;
     uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
     code = number < blocks->view.total ? take_over(blocks, handle, false) : explain_number(blocks, handle);
+    if (code == 0)
+        code = receive(blocks, number);
     if (code == 0 || code == -EALREADY)
         tell(blocks, handle, address, bytes);
     ring_guard_leave(&blocks->guarded);
+    return code;
+}
+
+/* From now on the block is read-only here, if that is asked for, and then it is in transit, if `pass`. */
+static int let_go(struct ring_blocks *blocks, uint64_t handle, bool pass)
+{
+    uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
+    if (number >= blocks->view.total)
+        return explain_number(blocks, handle);
+    uint64_t word = ring_atomic_load(&blocks->view.words[number], memory_order_relaxed); /* K1: our own */
+    if ((word & ~RING_BLOCK_HOPS) != ring_block_owned_word(handle, blocks->me))
+        return explain_word(blocks, handle, word);
+    int code = ring_blocks_allow(blocks, number, false);
+    if (!code && pass)
+        /* K6: release: what we wrote into the block comes with it. */
+        ring_atomic_store(&blocks->view.words[number], word - RING_BLOCK_OWNED + RING_BLOCK_PASSED,
+                          memory_order_release);
     return code;
 }
 
@@ -215,18 +264,17 @@ int ring_block_pass(struct ring_blocks *blocks, uint64_t handle)
     int code = ring_guard_enter(&blocks->guarded);
     if (code)
         return code;
-    uint64_t number = (handle & RING_BLOCK_NUMBER) - 1;
-    if (number < blocks->view.total) {
-        uint64_t word = ring_atomic_load(&blocks->view.words[number], memory_order_relaxed); /* K1: our own */
-        if ((word & ~RING_BLOCK_HOPS) == ring_block_owned_word(handle, blocks->me))
-            /* K6: release: what we wrote into the block comes with it. */
-            ring_atomic_store(&blocks->view.words[number], word - RING_BLOCK_OWNED + RING_BLOCK_PASSED,
-                              memory_order_release);
-        else
-            code = explain_word(blocks, handle, word);
-    } else {
-        code = explain_number(blocks, handle);
-    }
+    code = let_go(blocks, handle, true);
+    ring_guard_leave(&blocks->guarded);
+    return code;
+}
+
+int ring_block_finish(struct ring_blocks *blocks, uint64_t handle)
+{
+    int code = ring_guard_enter(&blocks->guarded);
+    if (code)
+        return code;
+    code = let_go(blocks, handle, false);
     ring_guard_leave(&blocks->guarded);
     return code;
 }

@@ -40,6 +40,7 @@ RING_BEGIN_C
 #define RING_BLOCK_NONE           UINT64_C(0) /* never a handle */
 #define RING_BLOCKS_DEFAULT_SEATS 16u
 #define RING_BLOCKS_MAX_BYTES     ((size_t)1 << 40)
+#define RING_BLOCKS_MAX_ALIGN     ((size_t)1 << 30)
 
 /* ---- Setting up. 0 or -errno, with ring_error_detail(). ---- */
 
@@ -59,6 +60,9 @@ struct ring_blocks_options {
         start_generation; /* for tests of the arithmetic; 0: by the clock, so that other pools' handles do not fit */
     int numa_node; /* for its pages: RING_NODE_ANY (as the segment's), a node, RING_NODE_HERE (of the calling thread),
                       RING_NODE_INTERLEAVED. RING_STRICT refuses what cannot be had */
+    size_t align;  /* where blocks begin in the segment, and their distance: multiples of this power of two, 4096 ..
+                      RING_BLOCKS_MAX_ALIGN. 0: of 64, from blocks of 4096 bytes on of 4096. For rights, see below: the
+                      size of the segment's pages */
 };
 
 /* One class of blocks. */
@@ -76,7 +80,7 @@ RING_INLINE struct ring_blocks_options ring_blocks_defaults(size_t block_bytes, 
     return options;
 }
 
-/* Bytes that a pool takes from its segment; 0: a value is out of range. */
+/* Bytes that a pool takes from its segment, at most; 0: a value is out of range. */
 RING_PUBLIC size_t ring_blocks_footprint(size_t block_bytes, size_t count);
 RING_PUBLIC size_t ring_blocks_footprint_with(const struct ring_blocks_options *options);
 
@@ -135,6 +139,7 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_blocks {
     struct ring_blocks_cache caches[RING_BLOCK_CLASSES + 1];
     struct ring_blocks_view view;
     unsigned seat;
+    unsigned rights; /* enum ring_blocks_rights */
     struct ring_claim *claim;
     int64_t looked_ns; /* when it was last looked for what the dead had; 0: something was free since */
 };
@@ -145,6 +150,23 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_blocks {
 RING_PUBLIC int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool,
                                  int64_t timeout_ns);
 
+/* What a handle may do to the pages of blocks. It may read all of them. */
+enum ring_blocks_rights {
+    RING_BLOCKS_WRITE_ALL = 0, /* write everywhere: nothing is checked, no system call is made */
+    RING_BLOCKS_READ = 1,      /* read only. For receivers that do not write: they allocate nothing, and pay nothing */
+    RING_BLOCKS_WRITE_OWN = 2, /* write where it owns the block: from allocate or accept until pass, finish, free or
+                                  close. A system call each way, and no cache */
+};
+
+/* As ring_blocks_open(), with such rights: a stray write to a block that is finished, free or another's raises SIGSEGV
+ * in the process that makes it, by whatever pointer into this mapping. They are those of the mapping: all handles of a
+ * pool that a process opens through one handle of its segment are either RING_BLOCKS_WRITE_ALL, as by
+ * ring_blocks_open(), or none of them is; else -EBUSY: attach the segment once more. -EOPNOTSUPP: blocks are no whole
+ * pages of this segment (2 MiB where RING_HUGE was granted), see .align; or its memory was given. -EINVAL: no such
+ * rights. -ENOMEM: vm.max_map_count. */
+RING_PUBLIC int ring_blocks_open_with(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool,
+                                      enum ring_blocks_rights rights, int64_t timeout_ns);
+
 /* Gives the seat back, and frees the blocks that it still owns; blocks in transit stay in transit. -EBADF: not open. In
  * a child after fork: forgets the handle, disturbs nobody. */
 RING_PUBLIC int ring_blocks_close(struct ring_blocks *blocks);
@@ -154,7 +176,7 @@ RING_PUBLIC int ring_blocks_close(struct ring_blocks *blocks);
 RING_PUBLIC int ring_block_allocate_slowly(struct ring_blocks *blocks, size_t bytes, uint64_t *handle, void **address);
 RING_PUBLIC int ring_block_free_slowly(struct ring_blocks *blocks, uint64_t handle, uint64_t word);
 RING_PUBLIC void ring_block_spill(struct ring_blocks *blocks, struct ring_blocks_cache *cache);
-RING_PUBLIC int ring_block_explain(const struct ring_blocks *blocks, uint64_t handle);
+RING_PUBLIC int ring_block_free_otherwise(struct ring_blocks *blocks, uint64_t handle);
 
 /* ---- Blocks. ---- */
 
@@ -179,7 +201,9 @@ RING_INLINE void *ring_block_at(const struct ring_blocks_cache *cache, uint64_t 
 
 /* A block of at least `bytes` bytes, of the smallest class that has such; contents are what they were. Constant time.
  * 0; -EMSGSIZE: no class has such; -ENOSPC: none is free now (also when others keep the last ones in their caches);
- * -EINVAL: NULL. The address is a multiple of 64, from blocks of 4096 bytes on of 4096. */
+ * -EINVAL: NULL. The address is a multiple of 64, from blocks of 4096 bytes on of 4096. Of a handle opened with rights
+ * (ring_blocks_open_with) also -EACCES: it may only read; -ENOMEM, as of all calls that change rights: vm.max_map_count
+ * does not allow it, and nothing was changed. */
 RING_INLINE int ring_block_allocate(struct ring_blocks *blocks, size_t bytes, uint64_t *handle, void **address)
 {
     int code = ring_guard_enter(&blocks->guarded);
@@ -232,7 +256,7 @@ RING_INLINE int ring_block_free(struct ring_blocks *blocks, uint64_t handle)
             code = ring_block_free_slowly(blocks, handle, word);
         }
     } else {
-        code = ring_block_explain(blocks, handle);
+        code = ring_block_free_otherwise(blocks, handle);
     }
     ring_guard_leave(&blocks->guarded);
     return code;
@@ -244,11 +268,15 @@ RING_PUBLIC int ring_block_address(struct ring_blocks *blocks, uint64_t handle, 
 /* Lets go of an owned block: from now on it is in transit. Errors as for free; -EALREADY: it is in transit already. */
 RING_PUBLIC int ring_block_pass(struct ring_blocks *blocks, uint64_t handle);
 
+/* Says that an owned block is filled, before it is lent: with RING_BLOCKS_WRITE_OWN it is read-only here from now on,
+ * until it has been freed and is allocated again; else nothing happens. Errors as for pass. */
+RING_PUBLIC int ring_block_finish(struct ring_blocks *blocks, uint64_t handle);
+
 /* Takes a block in transit, and tells where it is, and its size (either may be NULL). The sender takes it back by this,
  * too, if the sending failed. A block whose owner died before it freed it is taken as well: so a redelivered message's
  * block can be accepted again. 0; -EALREADY: this participant owns it; else as for free: -EPERM: somebody else was
- * faster; or, for a message that is redelivered, its owner is about to end, which gives one proof of life back after the
- * other: keep the message, and ask again. */
+ * faster; or, for a message that is redelivered, its owner is about to end, which gives one proof of life back after
+ * the other: keep the message, and ask again. */
 RING_PUBLIC int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **address, size_t *bytes);
 
 /* For blocks that are lent: where it is, whoever owns it. -ESTALE, -EINVAL. What is read there is worth something only

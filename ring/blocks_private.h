@@ -65,6 +65,24 @@ RING_INLINE unsigned ring_blocks_reached(const struct ring_blocks_view *view)
     return reached < view->seat_count ? reached : view->seat_count;
 }
 
+/* As ring_blocks_open_with(); `rights` also RING_BLOCKS_BLIND. */
+RING_PRIVATE int ring_blocks_open_as(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool,
+                                     unsigned rights, int64_t timeout_ns);
+
+/* ---- blocks_rights.c ---- */
+
+#define RING_BLOCKS_BLIND 3u /* rights of who looks at words only: whoever else has the pool open does not matter */
+
+/* What opening and closing a handle does to the pages: -EBUSY, -EOPNOTSUPP, -ENOMEM, see ring_blocks_open_with(). */
+RING_PRIVATE int ring_blocks_take_rights(const struct ring_blocks_view *view, const char *pool, unsigned rights);
+RING_PRIVATE void ring_blocks_leave_rights(const struct ring_blocks_view *view, unsigned rights);
+
+/* The pages of a block that the handle owns, if they depend on that. -ENOMEM. */
+RING_PRIVATE int ring_blocks_allow(const struct ring_blocks *blocks, uint64_t number, bool write);
+
+/* The pages of all that it owns: it is about to let go of them. */
+RING_PRIVATE void ring_blocks_shut_owned(const struct ring_blocks *blocks);
+
 /* ---- blocks_repair.c ---- */
 
 /* Does the holder of that seat live? True in doubt. */

@@ -15,9 +15,14 @@ enum { PAGE = RING_LAYOUT_PAGE, CACHE_USUAL = 32 };
 
 /* ---- Shape ---- */
 
-static uint64_t stride_for(uint64_t block_bytes)
+static uint64_t stride_for(uint64_t block_bytes, uint64_t align)
 {
-    return ring_segment_round_up(block_bytes, block_bytes >= PAGE ? PAGE : RING_CACHE_LINE);
+    return ring_segment_round_up(block_bytes, align ? align : block_bytes >= PAGE ? PAGE : RING_CACHE_LINE);
+}
+
+static bool is_align(uint64_t align)
+{
+    return align == 0 || (align >= PAGE && align <= RING_BLOCKS_MAX_ALIGN && (align & (align - 1)) == 0);
 }
 
 static bool in_range(const struct ring_blocks_options *options)
@@ -25,12 +30,14 @@ static bool in_range(const struct ring_blocks_options *options)
     uint64_t total = 0;
     if (options->class_count < 1 || options->class_count > RING_BLOCK_CLASSES || options->seats < 1 ||
         options->seats > RING_BLOCK_SEATS_MOST ||
-        (options->cache > RING_BLOCK_CACHE_MOST && options->cache != RING_BLOCK_CACHE_USUAL))
+        (options->cache > RING_BLOCK_CACHE_MOST && options->cache != RING_BLOCK_CACHE_USUAL) ||
+        !is_align(options->align))
         return false;
     for (unsigned i = 0; i < options->class_count; i++) {
         const struct ring_blocks_class *class = &options->classes[i];
         if (class->block_bytes < 1 || class->block_bytes > RING_BLOCKS_MAX_BYTES || class->count < 1 ||
-            class->count > RING_BLOCK_MOST || class->count > RING_BLOCKS_MAX_BYTES / stride_for(class->block_bytes) ||
+            class->count > RING_BLOCK_MOST ||
+            class->count > RING_BLOCKS_MAX_BYTES / stride_for(class->block_bytes, options->align) ||
             (i && class->block_bytes <= options->classes[i - 1].block_bytes))
             return false;
         total += class->count;
@@ -46,7 +53,8 @@ static unsigned cache_for(const struct ring_blocks_options *options, unsigned cl
     return fair < CACHE_USUAL ? (unsigned)fair : CACHE_USUAL;
 }
 
-/* Where everything is, in a place that begins at `base`: the view, and how many bytes it takes. */
+/* Where everything is, in a place that begins at `base`, which is a multiple of `align`: the view, and how many bytes
+ * it takes. */
 static uint64_t lay_out(const struct ring_blocks_options *options, uintptr_t base, struct ring_blocks_view *view)
 {
     uint64_t at = PAGE + ring_segment_round_up((uint64_t)options->seats * sizeof(struct ring_layout_block_seat), PAGE);
@@ -59,7 +67,7 @@ static uint64_t lay_out(const struct ring_blocks_options *options, uintptr_t bas
     for (unsigned i = 0; i < options->class_count; i++) {
         struct ring_blocks_row *row = &view->rows[i];
         *row = (struct ring_blocks_row){ .block_bytes = options->classes[i].block_bytes,
-                                         .stride = stride_for(options->classes[i].block_bytes),
+                                         .stride = stride_for(options->classes[i].block_bytes, options->align),
                                          .first = view->total,
                                          .end = view->total + options->classes[i].count,
                                          .cache = cache_for(options, i) };
@@ -78,7 +86,7 @@ static uint64_t lay_out(const struct ring_blocks_options *options, uintptr_t bas
     }
     for (unsigned i = 0; i < options->class_count; i++) {
         struct ring_blocks_row *row = &view->rows[i];
-        at = ring_segment_round_up(at, PAGE);
+        at = ring_segment_round_up(at, options->align ? options->align : PAGE);
         row->data = (unsigned char *)(base + at);
         at += (row->end - row->first) * row->stride;
     }
@@ -90,7 +98,8 @@ size_t ring_blocks_footprint_with(const struct ring_blocks_options *options)
     struct ring_blocks_view view = { .total = 0 };
     if (!options || options->struct_size != sizeof *options || !in_range(options))
         return 0;
-    return (size_t)lay_out(options, 0, &view);
+    uint64_t before = options->align > PAGE ? options->align - PAGE : 0; /* at most that, to be aligned itself */
+    return (size_t)(before + lay_out(options, 0, &view));
 }
 
 size_t ring_blocks_footprint(size_t block_bytes, size_t count)
@@ -111,6 +120,7 @@ static void fill(void *place, const void *given)
     control->classes = options->class_count;
     control->seats = options->seats;
     control->cache = options->cache;
+    control->align = (uint32_t)options->align;
     for (unsigned i = 0; i < options->class_count; i++) {
         control->classes_of[i].block_bytes = options->classes[i].block_bytes;
         control->classes_of[i].count = options->classes[i].count;
@@ -139,7 +149,8 @@ static int check_options(const struct ring_blocks_options *options)
         return ring_error(
             -EINVAL,
             "a pool has 1 to %d classes, each with larger blocks than the one before, of 1 byte to 1 TiB; "
-            "1 to %llu blocks in all; 1 to %d seats; and a cache of 0 to %d",
+            "1 to %llu blocks in all; 1 to %d seats; a cache of 0 to %d; and blocks at multiples of a power of two "
+            "(.align) from 4096 to 1 GiB, or 0",
             RING_BLOCK_CLASSES, (unsigned long long)RING_BLOCK_MOST, RING_BLOCK_SEATS_MOST, RING_BLOCK_CACHE_MOST);
     return 0;
 }
@@ -157,6 +168,7 @@ int ring_blocks_create_with(struct ring_segment *segment, const char *pool, cons
     struct ring_blocks_view view = { .total = 0 };
     uint64_t bytes = lay_out(&own, 0, &view);
     struct ring_place place = { .bytes = bytes,
+                                .align = own.align,
                                 .on_node = true,
                                 .node = own.numa_node,
                                 .control_bytes =
@@ -190,12 +202,13 @@ int ring_blocks_enter(struct ring_segment *segment, const char *pool, struct rin
     options.class_count = control->classes;
     options.seats = control->seats;
     options.cache = control->cache;
+    options.align = control->align;
     for (unsigned i = 0; i < options.class_count && i < RING_BLOCK_CLASSES; i++) {
         options.classes[i].block_bytes = control->classes_of[i].block_bytes;
         options.classes[i].count = control->classes_of[i].count;
     }
     memset((void *)view, 0, sizeof *view);
-    if (!in_range(&options) ||
+    if (!in_range(&options) || (options.align && entry.offset % options.align) ||
         lay_out(&options, (uintptr_t)(segment->memory.address + entry.offset), view) != entry.bytes) {
         ring_claim_drop(*claim);
         return ring_error(-EUCLEAN,
@@ -264,7 +277,7 @@ static void set_up(struct ring_blocks *blocks, const struct ring_blocks_view *vi
         const struct ring_blocks_row *row = &view->rows[i];
         bool real = i < view->class_count;
         cache->top = cache->handles;
-        cache->limit = real ? row->cache : 0;
+        cache->limit = real && blocks->rights == RING_BLOCKS_WRITE_ALL ? row->cache : 0;
         cache->full = cache->handles + cache->limit;
         cache->block_bytes = real ? row->block_bytes : SIZE_MAX;
         cache->stride = real ? row->stride : 0;
@@ -273,15 +286,30 @@ static void set_up(struct ring_blocks *blocks, const struct ring_blocks_view *vi
     }
     blocks->view = *view;
     blocks->words = view->words;
-    blocks->total = view->total;
+    blocks->total = blocks->rights == RING_BLOCKS_WRITE_OWN ? 0 : view->total; /* none: all go the longer way */
 }
 
-int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool, int64_t timeout_ns)
+/* Rights and a seat. */
+static int join(struct ring_blocks *blocks, const struct ring_blocks_view *view, const char *pool,
+                struct ring_claim *claim)
+{
+    int code = ring_blocks_take_rights(view, pool, blocks->rights);
+    if (code)
+        return code;
+    code = take_seat(view, pool, &blocks->seat, claim);
+    if (code)
+        ring_blocks_leave_rights(view, blocks->rights);
+    return code;
+}
+
+int ring_blocks_open_as(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool, unsigned rights,
+                        int64_t timeout_ns)
 {
     if (!blocks)
         return ring_error(-EINVAL, "the place for the pool's handle is NULL");
     memset((void *)blocks, 0, sizeof *blocks);
     ring_guard_close(&blocks->guarded);
+    blocks->rights = rights;
     struct ring_blocks_view view;
     int code = ring_segment_usable(segment);
     struct ring_claim *claim;
@@ -291,7 +319,7 @@ int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, c
         return code;
     code = ring_guard_open(&blocks->guarded);
     if (!code)
-        code = take_seat(&view, pool, &blocks->seat, claim);
+        code = join(blocks, &view, pool, claim);
     if (code) {
         forget(blocks);
         ring_claim_drop(claim);
@@ -304,6 +332,19 @@ int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, c
     return 0;
 }
 
+int ring_blocks_open_with(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool,
+                          enum ring_blocks_rights rights, int64_t timeout_ns)
+{
+    if ((unsigned)rights > RING_BLOCKS_WRITE_OWN)
+        return ring_error(-EINVAL, "rights %u are none that this library knows", (unsigned)rights);
+    return ring_blocks_open_as(blocks, segment, pool, rights, timeout_ns);
+}
+
+int ring_blocks_open(struct ring_blocks *blocks, struct ring_segment *segment, const char *pool, int64_t timeout_ns)
+{
+    return ring_blocks_open_as(blocks, segment, pool, RING_BLOCKS_WRITE_ALL, timeout_ns);
+}
+
 int ring_blocks_close(struct ring_blocks *blocks)
 {
     if (!blocks || !blocks->claim)
@@ -313,9 +354,11 @@ int ring_blocks_close(struct ring_blocks *blocks)
     if (ours && ring_guard_enter(&blocks->guarded) == -EBUSY)
         return ring_error(-EBUSY, "this handle is inside another call just now");
     if (ours) {
+        ring_blocks_shut_owned(blocks);
         ring_blocks_settle(&blocks->view, blocks->seat, true, NULL);
         struct ring_seat seat = ring_blocks_seat(&blocks->view, blocks->seat);
         ring_seat_leave(&seat, false);
+        ring_blocks_leave_rights(&blocks->view, blocks->rights);
         ring_claim_drop(blocks->claim); /* last: the pool may be gone now */
     }
     forget(blocks);

@@ -63,7 +63,7 @@ struct ring_layout_block_seat {
 
 struct ring_layout_block_class {
     /*   0 */ uint64_t
-        block_bytes; /* as asked for; the distance of blocks is a multiple of 64, or of 4096 from there */
+        block_bytes; /* as asked for; the distance of blocks is a multiple of 64, of 4096 from there, or of `align` */
     /*   8 */ uint64_t count;
     /*  16 */
 };
@@ -74,7 +74,8 @@ struct ring_layout_blocks {
     /*   8 */ uint32_t classes;
     /*  12 */ uint32_t seats;
     /*  16 */ uint32_t cache; /* blocks of a class that a participant may keep, or RING_BLOCK_CACHE_USUAL */
-    /*  20 */ uint8_t reserved0[108];
+    /*  20 */ uint32_t align; /* in the segment, of the place and of each block: a power of two from 4096 on; 0: none */
+    /*  24 */ uint8_t reserved0[104];
     /* 128 */ RING_ATOMIC(uint32_t) reached; /* seats from here on were never used. Writers: who takes a seat */
     /* 132 */ uint8_t reserved1[124];
     /* 256 */ struct ring_layout_block_class classes_of[RING_BLOCK_CLASSES];
@@ -84,6 +85,7 @@ struct ring_layout_blocks {
 static_assert(sizeof(struct ring_layout_block_seat) == 256, "ABI");
 static_assert(offsetof(struct ring_layout_block_seat, settled) == 128, "ABI");
 static_assert(sizeof(struct ring_layout_blocks) == 512, "ABI");
+static_assert(offsetof(struct ring_layout_blocks, align) == 20, "ABI");
 static_assert(offsetof(struct ring_layout_blocks, reached) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_blocks, classes_of) == 256, "ABI");
 static_assert(RING_BLOCK_SEATS_MOST <= RING_SEATS_MAX && RING_BLOCK_SEATS_MOST < RING_BLOCK_NOBODY,

@@ -233,3 +233,14 @@ void ring_memory_unmap(struct ring_memory *memory)
         munmap(memory->address - page, memory->bytes + 2 * page);
     memory->address = NULL;
 }
+
+int ring_memory_allow(void *address, size_t bytes, bool write)
+{
+    if (mprotect(address, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ) == 0)
+        return 0;
+    return ring_error(
+        -errno,
+        "the kernel refused to make %zu bytes %s (%s): each piece of memory with rights of its own counts "
+        "against vm.max_map_count, see sysctl(8)",
+        bytes, write ? "writable" : "read-only", strerror(errno));
+}

@@ -105,6 +105,10 @@ RING_PRIVATE int ring_memory_map(struct ring_memory *memory, const struct ring_m
 
 RING_PRIVATE void ring_memory_unmap(struct ring_memory *memory);
 
+/* What this process may do from now on to whole pages of a mapping: read them, or write them as well. -ENOMEM: the
+ * mapping would fall into more pieces than a process may have. */
+RING_PRIVATE int ring_memory_allow(void *address, size_t bytes, bool write);
+
 RING_PRIVATE int ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts);
 
 /* Size of the machine's ordinary page. */

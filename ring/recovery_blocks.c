@@ -162,7 +162,7 @@ int ring_segment_recover_stranded(struct ring_segment *segment, const char *pool
 {
     struct ring_blocks blocks;
     uint64_t count = 0;
-    int code = ring_blocks_open(&blocks, segment, pool, RING_NO_WAIT);
+    int code = ring_blocks_open_as(&blocks, segment, pool, RING_BLOCKS_BLIND, RING_NO_WAIT);
     if (code)
         return code;
     code = sweep(&blocks, segment, &count);

@@ -80,6 +80,7 @@ int ring_segment_handle(struct ring_segment **segment, const struct ring_memory_
     ring_atomic_store(&made->users, 1, memory_order_relaxed);
     made->pid = getpid();
     made->flags = flags;
+    pthread_mutex_init(&made->rights_lock, NULL);
     *segment = made;
     return 0;
 }
@@ -98,6 +99,7 @@ void ring_segment_discard(struct ring_segment *segment)
     ring_claim_drop(segment->making);
     ring_claim_drop(segment->attached);
     close(segment->witness.fd);
+    pthread_mutex_destroy(&segment->rights_lock);
     free(segment);
 }
 
@@ -335,6 +337,8 @@ void ring_segment_drop(struct ring_segment *segment)
     }
     ring_witness_close(&segment->witness);
     free(ring_atomic_load(&segment->settled, memory_order_relaxed)); /* by S1 */
+    free(segment->pool_users);
+    pthread_mutex_destroy(&segment->rights_lock);
     free(segment);
 }
 

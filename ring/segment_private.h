@@ -3,12 +3,15 @@
 #ifndef RING_SEGMENT_PRIVATE_H
 #define RING_SEGMENT_PRIVATE_H
 
+#include <pthread.h>
+
 #include <ring/layout.h>
 #include <ring/liveness.h>
 #include <ring/memory.h>
 #include <ring/segment.h>
 
 struct stat;
+struct ring_blocks_users;
 
 struct ring_segment {
     struct ring_memory memory;
@@ -23,6 +26,8 @@ struct ring_segment {
     bool creator;
     char name[RING_SEGMENT_NAME_MAX + 2];
     RING_ATOMIC(RING_ATOMIC(uint64_t) *) settled; /* of each entry whose pages were made anew: see allocator_pages.c */
+    pthread_mutex_t rights_lock;
+    struct ring_blocks_users *pool_users; /* of each entry: see blocks_rights.c */
 };
 
 /* 0, or why the handle cannot be used: -EINVAL NULL, -ECHILD in a child after fork. */

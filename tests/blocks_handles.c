@@ -1,7 +1,7 @@
 /* blocks_handles.c - allocating and freeing blocks: sizes, exhaustion, and what becomes of handles that fit no more. */
 #include "blocks.h"
 
-enum { COUNT = 100 };
+enum { COUNT = 100, FEW = 4 };
 
 static struct ring_blocks one, two;
 
@@ -63,6 +63,45 @@ Test(blocks, a_block_is_of_the_smallest_class_that_is_large_enough)
     REQUIRE_SAME(ring_block_allocate(&one, 5001, &handle, &address), -EMSGSIZE);
     REQUIRE_OK(ring_blocks_close(&one));
     test_pool_is_whole(segment);
+    test_pool_end(segment);
+}
+
+static struct ring_blocks_options aligned(size_t align)
+{
+    struct ring_blocks_options options = ring_blocks_defaults(100, FEW);
+    options.align = align;
+    return options;
+}
+
+Test(blocks, blocks_begin_at_multiples_of_what_was_asked_for)
+{
+    static const size_t aligns[] = { 4096, 8192, 65536, 2 << 20 }, bad[] = { 1, 64, 2048, 12345, (size_t)1 << 31 };
+    for (unsigned i = 0; i < sizeof aligns / sizeof *aligns; i++) {
+        struct ring_blocks_options options = aligned(aligns[i]);
+        options.class_count = 2;
+        options.classes[1] = (struct ring_blocks_class){ 70000, 2 };
+        struct ring_segment *segment =
+            test_create(RING_SEGMENT_MIN_BYTES + ring_blocks_footprint_with(&options) + 8192);
+        REQUIRE_OK(ring_blocks_create(segment, "before", 64, 10)); /* it begins somewhere */
+        REQUIRE_OK(ring_blocks_create_with(segment, "pool", &options));
+        test_pool_open(&one, segment);
+        for (int k = 0; k < FEW + 2; k++) {
+            void *address;
+            uint64_t handle;
+            REQUIRE_SAME(ring_block_allocate(&one, k < FEW ? 100 : 70000, &handle, &address), 0);
+            REQUIRE_SAME((uintptr_t)address % aligns[i], 0);
+            memset(address, k, k < FEW ? 100 : 70000);
+        }
+        REQUIRE_OK(ring_blocks_close(&one));
+        test_pool_is_whole(segment);
+        test_pool_end(segment);
+    }
+    struct ring_segment *segment = test_create(1 << 20);
+    for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct ring_blocks_options options = aligned(bad[i]);
+        REQUIRE_SAME(ring_blocks_footprint_with(&options), 0);
+        REQUIRE_REFUSED(ring_blocks_create_with(segment, "pool", &options), EINVAL);
+    }
     test_pool_end(segment);
 }
 

@@ -22,6 +22,7 @@ enum test_call {
     CALL_COLLAPSE,
     CALL_POPULATE,
     CALL_LOCK_MEMORY,
+    CALL_PROTECT,
     CALL_LINK,
     CALL_UNLINK,
     CALL_LOCK_FILE,
