@@ -187,7 +187,12 @@ static RING_ATOMIC(uint64_t) * slot_of(void *end)
     return current_slot(end);
 }
 
-const struct ring_wait_looks ring_broadcast_consumer_looks = { look_while_waiting, look_closely, slot_of };
+static struct ring_segment *segment_of(void *end)
+{
+    return ((struct ring_broadcast_consumer *)end)->segment;
+}
+
+const struct ring_wait_looks ring_broadcast_consumer_looks = { look_while_waiting, look_closely, slot_of, segment_of };
 
 /* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
  * seen as soon as its line arrives. */

@@ -135,7 +135,12 @@ static int look_closely(void *end, void *call, unsigned *doubts)
     return code;
 }
 
-const struct ring_wait_looks ring_broadcast_producer_looks = { look_while_waiting, look_closely, NULL };
+static struct ring_segment *segment_of(void *end)
+{
+    return ((struct ring_broadcast_producer *)end)->segment;
+}
+
+const struct ring_wait_looks ring_broadcast_producer_looks = { look_while_waiting, look_closely, NULL, segment_of };
 
 /* Overwrite: no limit but the length of a 64-bit count, and a first mark. */
 static int free_the_limit(struct ring_broadcast_producer *producer)

@@ -69,10 +69,10 @@ static bool is_object(const struct ring_witness *witness, int fd)
            (uint64_t)now.st_ino == witness->inode;
 }
 
-/* A new open file description of the object, or -errno. */
-static int open_again(const struct ring_witness *witness)
+/* A new open file description of the object, or -errno. `access`: O_RDONLY or O_RDWR. */
+static int open_again(const struct ring_witness *witness, int access)
 {
-    int flags = (witness->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    int flags = access | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (is_object(witness, witness->fd)) {
         char path[40];
         /* Not /proc/self, which is the first thread: it may have ended, and has no descriptors then. */
@@ -94,6 +94,11 @@ static int open_again(const struct ring_witness *witness)
                           "the segment cannot be opened again: its descriptor was closed by the program, and it "
                           "has no name any more (or /proc is not mounted): attach anew");
     return fd;
+}
+
+int ring_witness_open(const struct ring_witness *witness)
+{
+    return open_again(witness, O_RDONLY);
 }
 
 void ring_witness_close(const struct ring_witness *witness)
@@ -133,7 +138,7 @@ static int lock_byte(int fd, short type, int64_t byte)
 static int open_claim(struct ring_claim *claim, const struct ring_witness *witness)
 {
     pthread_mutex_lock(&forks);
-    claim->fd = open_again(witness);
+    claim->fd = open_again(witness, witness->read_only ? O_RDONLY : O_RDWR);
     if (claim->fd >= 0) {
         claim->next = unsealed;
         unsealed = claim;
@@ -237,8 +242,8 @@ static void probe(struct ring_witness *witness, int64_t byte, int64_t count, str
 {
     int fd = witness->fd;
     bool borrowed = is_object(witness, fd);
-    if (!borrowed)
-        fd = open_again(witness);
+    if (!borrowed) /* only for reading: its end is no departure, see wait_watch.c */
+        fd = ring_witness_open(witness);
     int code = fd < 0 ? fd : lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, count, lock);
     if (!borrowed && fd >= 0)
         close(fd);

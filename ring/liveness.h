@@ -29,6 +29,9 @@ struct ring_witness {
     char path[288]; /* where to find the object again, "" when it has no name */
 };
 
+/* A new open file description of the object, for reading only, or -errno. */
+RING_PRIVATE int ring_witness_open(const struct ring_witness *witness);
+
 /* Closes the witness's descriptor, unless the program did, and its number means something else by now. */
 RING_PRIVATE void ring_witness_close(const struct ring_witness *witness);
 

@@ -344,7 +344,7 @@ static int reason(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
     if (peers != RING_PEER_CLOSED && peers != RING_PEER_DEAD)
         return -EAGAIN;
     bool busy;
-    int code = search_and_try(end, ask, &busy); /* their last words may have come before their end */
+    int code = search_and_try(end, ask, &busy);      /* their last words may have come before their end */
     if (code == -EAGAIN && !(end->consumer && busy)) /* a message in another's hands comes here should he die */
         code = peers == RING_PEER_CLOSED ? -EPIPE : -EOWNERDEAD;
     return code;
@@ -377,7 +377,12 @@ static RING_ATOMIC(uint64_t) * slot_of(void *participant)
                           sole ? end->next : ring_atomic_load(end->counter, memory_order_relaxed)); /* M0: a hint */
 }
 
-const struct ring_wait_looks ring_mpmc_looks = { look, look_closely, slot_of };
+static struct ring_segment *segment_of(void *participant)
+{
+    return ((struct ring_mpmc_end *)participant)->view.segment;
+}
+
+const struct ring_wait_looks ring_mpmc_looks = { look, look_closely, slot_of, segment_of };
 
 /* Waits. One is woken for each publication, which may be of several messages: so whoever slept and leaves something
  * wakes the next. */

@@ -113,7 +113,13 @@ static RING_ATOMIC(uint64_t) * head_of(void *end)
     return &((struct ring_spsc_producer *)end)->control->head;
 }
 
-const struct ring_wait_looks ring_spsc_producer_looks = { look_while_waiting, look_closely_for_room, head_of };
+static struct ring_segment *segment_of_producer(void *end)
+{
+    return ((struct ring_spsc_producer *)end)->segment;
+}
+
+const struct ring_wait_looks ring_spsc_producer_looks = { look_while_waiting, look_closely_for_room, head_of,
+                                                          segment_of_producer };
 
 int ring_spsc_try_room(struct ring_spsc_producer *producer, uint64_t stride)
 {
@@ -255,7 +261,12 @@ static RING_ATOMIC(uint64_t) * header_of(void *end)
     return ring_spsc_header_at(consumer->ring_data, consumer->ring_mask, consumer->position);
 }
 
-const struct ring_wait_looks ring_spsc_consumer_looks = { look, look_closely, header_of };
+static struct ring_segment *segment_of(void *end)
+{
+    return ((struct ring_spsc_consumer *)end)->segment;
+}
+
+const struct ring_wait_looks ring_spsc_consumer_looks = { look, look_closely, header_of, segment_of };
 
 /* The first microseconds of a wait: nothing but loads of the word that will change, so that an answer on its way is
  * seen as soon as its line arrives. */

@@ -40,6 +40,7 @@ struct ring_back_off {
     uint32_t trial_after; /* the number of those after which backing off is tried */
 };
 
+struct ring_segment;
 struct ring_wait_looks;
 struct ring_door;
 
@@ -65,11 +66,11 @@ RING_INLINE void ring_waiter_set_policy(struct ring_waiter *waiter, enum ring_wa
 
 /* A descriptor for select, poll, epoll and the like: readable (POLLIN, for producers too) while there may be something
  * to receive, or room to send. It stays so, level-triggered, until a call of the endpoint with RING_NO_WAIT answers
- * -EAGAIN; so call until then, and only then poll. Readable for nothing at first, and about once a second, so that the
- * death of a peer is noticed by the call that follows. The endpoint owns it: never read, write or close it; it goes
- * with the endpoint, so take it out of an epoll set first. -EOPNOTSUPP: an observer; or no membarrier here. -EBUSY:
- * part of a ring_any. -EMFILE and its like. With a descriptor RING_NO_WAIT enters the kernel: once per change from
- * readable to not readable. */
+ * -EAGAIN; so call until then, and only then poll. Readable for nothing at first, when anybody who took part in the
+ * segment goes (so that his death is noticed by the call that follows, within 50 ms), and about once a second. The
+ * endpoint owns it: never read, write or close it; it goes with the endpoint, so take it out of an epoll set first.
+ * -EOPNOTSUPP: an observer; or no membarrier here. -EBUSY: part of a ring_any. -EMFILE and its like. With a descriptor
+ * RING_NO_WAIT enters the kernel: once per change from readable to not readable. */
 RING_PUBLIC int ring_waiter_fd(struct ring_waiter *waiter);
 
 /* ---- For the topologies. ---- */
@@ -88,6 +89,7 @@ struct ring_wait_looks {
     int (*look_closely)(void *end, void *call, unsigned *doubts);
     /* The word that will change when it is there; NULL: there is more than one. */
     RING_ATOMIC(uint64_t) * (*word)(void *end);
+    struct ring_segment *(*segment)(void *end); /* where it is */
 };
 
 /* `most_pauses`: after so many the other side might have filled (emptied) the ring. */

@@ -4,7 +4,8 @@
  * a dark one has a wait on its bell's futex under way, tagged with itself. A call completes that wait, which wakes the
  * thread and says whose it was. The endpoint's own call that finds nothing announces, looks, and queues the next wait;
  * queued waits are submitted by the system call that sleeps. So a message costs the waiter a membarrier and one
- * io_uring_enter(), however many endpoints there are.
+ * io_uring_enter(), however many endpoints there are. One more wait is for departures from any segment (wait_watch.c):
+ * when it answers, those are lit whose own segment somebody left.
  *
  * Without io_uring the words are handed to futex_waitv each time, and all are looked at after a wake.
  */
@@ -18,13 +19,21 @@
 
 #include <ring/clock.h>
 #include <ring/error.h>
+#include <ring/segment_private.h>
 #include <ring/wait_private.h>
 
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449 /* the same number on all architectures */
 #endif
 
-enum { ENTRIES = 256, WORDS_MOST = 127, OF_32_BITS = 2, ROUND = 20 }; /* each is looked after once in so many bounds */
+enum {
+    ENTRIES = 256,
+    WORDS_MOST = 127, /* and one for departures */
+    OF_32_BITS = 2,
+    ROUND = 20, /* each is looked after once in so many bounds */
+};
+
+enum { DEPARTED = 1 }; /* a tag; the others are members, or UINT64_MAX */
 
 struct member {
     struct ring_door door;
@@ -34,6 +43,8 @@ struct member {
     bool pending; /* a wait is under way, or queued */
     RING_ATOMIC(uint32_t) * calls;
     uint32_t seen;
+    struct ring_watch *watch;     /* over its segment; or NULL */
+    uint32_t departed;            /* how many had gone before the last look */
     unsigned place;               /* in members */
     struct member *next, *before; /* in the list of the lit */
 };
@@ -43,6 +54,9 @@ struct ring_any {
     struct member **members;
     unsigned count, room;
     unsigned look_after; /* the place of the next to be lit for nothing */
+    unsigned unwatched;  /* members without a watch */
+    bool watching;       /* a wait for departures is under way, or queued, */
+    uint32_t departed;   /* so many having gone */
     struct member lit;   /* head of the list */
 };
 
@@ -76,6 +90,8 @@ static void forget(struct member *member)
     unlink_member(member);
     any->members[member->place] = any->members[--any->count];
     any->members[member->place]->place = member->place;
+    any->unwatched -= !member->watch;
+    ring_watch_close(member->watch);
     free(member);
 }
 
@@ -83,6 +99,8 @@ static void forget(struct member *member)
 
 static bool is_dark(struct ring_door *door)
 {
+    if (door->lit)
+        member_of(door)->departed = ring_watch_departures(member_of(door)->watch);
     return !door->lit; /* what has come since is found by the next wait() */
 }
 
@@ -90,7 +108,7 @@ static void queue_wait(struct member *member)
 {
     struct ring_uring *uring = &member->any->uring;
     if (uring->fd >= 0)
-        member->pending = ring_uring_wait_for_call(uring, member->calls, member->seen, (uintptr_t)member);
+        member->pending = ring_uring_wait_for_word(uring, member->calls, member->seen, (uintptr_t)member);
 }
 
 static void arm(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
@@ -200,7 +218,9 @@ int ring_any_add(struct ring_any *any, struct ring_waiter *waiter, void *tag)
                                .any = any,
                                .waiter = waiter,
                                .tag = tag,
+                               .watch = ring_watch_open(&waiter->looks->segment(waiter->end)->witness),
                                .place = any->count };
+    any->unwatched += !member->watch;
     member->next = member->before = member;
     any->members[any->count++] = member;
     light(member);
@@ -225,6 +245,10 @@ static void read_answers(struct ring_any *any)
     while ((tag = ring_uring_next(&any->uring)) != 0) {
         if (tag == UINT64_MAX)
             continue; /* of a cancellation: the wait itself answers as well */
+        if (tag == DEPARTED) {
+            any->watching = false;
+            continue;
+        }
         struct member *member = (struct member *)(uintptr_t)tag;
         member->pending = false;
         if (member->waiter)
@@ -238,6 +262,7 @@ static void read_answers(struct ring_any *any)
 static int renew(struct ring_any *any)
 {
     ring_uring_close(&any->uring);
+    any->watching = false;
     int code = ring_uring_open(&any->uring, ENTRIES, -1);
     for (unsigned i = any->count; i-- > 0;) {
         struct member *member = any->members[i];
@@ -250,14 +275,28 @@ static int renew(struct ring_any *any)
     return code;
 }
 
-static void light_called(struct ring_any *any)
+/* Those that were called, or whose segment somebody left. */
+static void light_moved(struct ring_any *any)
 {
+    any->departed = ring_atomic_load(ring_watch_all(), memory_order_acquire); /* X1: before the segments' own */
     for (unsigned i = 0; i < any->count; i++) {
         struct member *member = any->members[i];
+        if (member->door.lit || !member->waiter)
+            continue;
         /* W1's number: acquire, pairs with W2. */
-        if (!member->door.lit && ring_atomic_load(member->calls, memory_order_acquire) != member->seen)
+        if (ring_atomic_load(member->calls, memory_order_acquire) != member->seen ||
+            ring_watch_departures(member->watch) != member->departed)
             light(member);
     }
+}
+
+/* Has the io_uring answer when somebody leaves. */
+static void wait_for_departures(struct ring_any *any)
+{
+    if (any->watching)
+        return;
+    light_moved(any);
+    any->watching = ring_uring_wait_for_word(&any->uring, ring_watch_all(), any->departed, DEPARTED);
 }
 
 /* As in the kernel's interface; older headers lack it. */
@@ -270,17 +309,18 @@ struct word {
 
 static void sleep_on_words(struct ring_any *any, int64_t nap_ns)
 {
-    struct word words[WORDS_MOST];
+    struct word words[WORDS_MOST + 1];
     unsigned count = 0;
+    words[count++] = (struct word){ any->departed, (uintptr_t)ring_watch_all(), OF_32_BITS, 0 };
     for (unsigned i = 0; i < any->count; i++)
         words[count++] = (struct word){ any->members[i]->seen, (uintptr_t)any->members[i]->calls, OF_32_BITS, 0 };
     int64_t until_ns = ring_clock_monotonic() + nap_ns;
     struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
-    if (!count || (syscall(SYS_futex_waitv, words, count, 0, &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS)) {
+    if (syscall(SYS_futex_waitv, words, count, 0, &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS) {
         struct timespec nap = { 0, nap_ns < RING_WAIT_BOUND_BLIND_NS ? nap_ns : RING_WAIT_BOUND_BLIND_NS };
         nanosleep(&nap, NULL);
     }
-    light_called(any);
+    light_moved(any);
 }
 
 /* Sleeps for so long at most, or until something is lit. */
@@ -290,7 +330,8 @@ static int sleep_once(struct ring_any *any, int64_t nap_ns)
         sleep_on_words(any, nap_ns);
         return 0;
     }
-    int code = ring_uring_enter(&any->uring, nap_ns);
+    wait_for_departures(any);
+    int code = ring_uring_enter(&any->uring, any->lit.next == &any->lit ? nap_ns : 0);
     if (code == -EEXIST)
         code = renew(any);
     read_answers(any);
@@ -307,6 +348,9 @@ static void look_after_some(struct ring_any *any)
         if (!member->door.lit && member->waiter)
             light(member);
     }
+    for (unsigned i = 0; any->unwatched && i < any->count; i++)
+        if (!any->members[i]->watch && !any->members[i]->door.lit && any->members[i]->waiter)
+            light(any->members[i]);
 }
 
 /* The lit ones, of which each goes to the end of the list. */
@@ -332,7 +376,7 @@ int ring_any_wait(struct ring_any *any, void **tags, size_t most, int64_t timeou
     int64_t deadline_ns = ring_clock_deadline(timeout_ns);
     int code = 0;
     if (any->uring.fd < 0)
-        light_called(any);
+        light_moved(any);
     else if (any->uring.queued || ring_uring_has_news(&any->uring))
         code = sleep_once(any, 0);
     int64_t look_after_ns = 0;

@@ -5,7 +5,8 @@
  * wait on the bell's futex that stays under way while the thread does other things: in an io_uring, whose answers
  * signal the eventfd, or else in a thread of its own. So the other side does for a descriptor what it does for a
  * sleeper, FUTEX_WAKE, and only when it is dark; it needs no right to the descriptor and no knowledge of it, and the
- * death of either side leaves nothing behind. docs/waiting.md tells what else was considered.
+ * death of either side leaves nothing behind. A second wait, for departures from the segment (wait_watch.c), is under
+ * way beside it and lights it as well, so that deaths are noticed. docs/waiting.md tells what else was considered.
  *
  * Why nothing is lost between looking and waiting: the wait names the number of calls noted before the announcement
  * (W1), and answers at once if it has moved. Why nothing is lost while the eventfd is read: answers are taken first,
@@ -21,16 +22,20 @@
 #include <unistd.h>
 
 #include <ring/error.h>
+#include <ring/segment_private.h>
 
-enum { CALLED = 1, TICKED = 2 }; /* tags */
+enum { CALLED = 1, TICKED = 2, DEPARTED = 3 }; /* tags */
 
 struct descriptor {
     struct ring_door door;
     int eventfd;
     pid_t pid;
     struct ring_uring uring;
-    bool pending;                   /* a wait is under way in the io_uring */
-    RING_ATOMIC(uint32_t) * calls;  /* on what */
+    bool pending;                   /* a wait for calls is under way in the io_uring, */
+    RING_ATOMIC(uint32_t) * calls;  /* on what, */
+    bool watching;                  /* and one for departures */
+    struct ring_watch *watch;       /* over the segment; or NULL */
+    uint32_t departed;              /* how many had gone before the last look */
     struct ring_listener *listener; /* instead of the io_uring; or NULL */
 };
 
@@ -64,7 +69,10 @@ static void make_unreadable(struct descriptor *descriptor)
 static bool is_dark_by_uring(struct ring_door *door)
 {
     struct descriptor *descriptor = descriptor_of(door);
-    return !door->lit && descriptor->pending && !ring_uring_has_news(&descriptor->uring);
+    if (!door->lit && descriptor->pending && !ring_uring_has_news(&descriptor->uring))
+        return true;
+    descriptor->departed = ring_watch_departures(descriptor->watch);
+    return false;
 }
 
 /* Takes the answers. */
@@ -74,29 +82,39 @@ static void read_answers(struct descriptor *descriptor)
     while ((tag = ring_uring_next(&descriptor->uring)) != 0)
         if (tag == CALLED)
             descriptor->pending = false;
+        else if (tag == DEPARTED)
+            descriptor->watching = false;
 }
 
 /* The queue belongs to the thread that used it first: another one needs its own. */
 static int renew(struct descriptor *descriptor)
 {
     ring_uring_close(&descriptor->uring);
-    descriptor->pending = false;
+    descriptor->pending = descriptor->watching = false;
     int code = ring_uring_open(&descriptor->uring, 4, descriptor->eventfd);
-    if (!code && !ring_uring_tick(&descriptor->uring, RING_DOOR_BOUND_NS, TICKED))
+    int64_t bound_ns = descriptor->watch ? RING_DOOR_BOUND_NS : RING_WAIT_BOUND_NS;
+    if (!code && !ring_uring_tick(&descriptor->uring, bound_ns, TICKED))
         code = -EAGAIN;
     return code ? code : ring_uring_enter(&descriptor->uring, 0);
 }
 
-/* Submits a wait. False: it answered at once, or could not be submitted. */
-static bool submit(struct descriptor *descriptor, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
+/* Submits those waits that are not under way. */
+static int submit(struct descriptor *descriptor, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
 {
     struct ring_uring *uring = &descriptor->uring;
-    int code = ring_uring_wait_for_call(uring, calls, seen, CALLED) ? ring_uring_enter(uring, 0) : -EAGAIN;
-    if (code == -EEXIST && renew(descriptor) == 0)
-        code = ring_uring_wait_for_call(uring, calls, seen, CALLED) ? ring_uring_enter(uring, 0) : -EAGAIN;
+    struct ring_watch *watch = descriptor->watch;
+    bool watches = watch && !descriptor->watching;
+    if (!descriptor->pending && !ring_uring_wait_for_word(uring, calls, seen, CALLED))
+        return -EAGAIN;
+    if (watches && !ring_uring_wait_for_word(uring, &watch->departures, descriptor->departed, DEPARTED))
+        return -EAGAIN;
+    int code = uring->queued ? ring_uring_enter(uring, 0) : 0;
+    if (code)
+        return code;
     descriptor->calls = calls;
-    descriptor->pending = !code;
-    return !code && !ring_uring_has_news(uring);
+    descriptor->pending = true;
+    descriptor->watching = watch != NULL;
+    return 0;
 }
 
 static void arm_by_uring(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
@@ -111,7 +129,10 @@ static void arm_by_uring(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, 
         return;
     }
     make_unreadable(descriptor);
-    if (ring_uring_has_news(&descriptor->uring) || (!descriptor->pending && !submit(descriptor, calls, seen)))
+    code = ring_uring_has_news(&descriptor->uring) ? -EAGAIN : submit(descriptor, calls, seen);
+    if (code == -EEXIST && renew(descriptor) == 0)
+        code = submit(descriptor, calls, seen);
+    if (code || ring_uring_has_news(&descriptor->uring))
         make_readable(descriptor);
 }
 
@@ -119,7 +140,11 @@ static void arm_by_uring(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, 
 
 static bool is_dark_by_listener(struct ring_door *door)
 {
-    return !door->lit && !ring_listener_has_heard(descriptor_of(door)->listener);
+    struct descriptor *descriptor = descriptor_of(door);
+    if (!door->lit && !ring_listener_has_heard(descriptor->listener))
+        return true;
+    descriptor->departed = ring_watch_departures(descriptor->watch);
+    return false;
 }
 
 static void arm_by_listener(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
@@ -127,7 +152,7 @@ static void arm_by_listener(struct ring_door *door, RING_ATOMIC(uint32_t) * call
     struct descriptor *descriptor = descriptor_of(door);
     ring_listener_forget(descriptor->listener);
     make_unreadable(descriptor);
-    ring_listener_listen(descriptor->listener, calls, seen);
+    ring_listener_listen(descriptor->listener, calls, seen, descriptor->departed);
 }
 
 /* ---- Coming and going ---- */
@@ -138,11 +163,12 @@ static void close_descriptor(struct ring_door *door)
     ring_uring_close(&descriptor->uring);
     if (descriptor->listener && descriptor->pid == getpid()) /* in a forked child there is no such thread */
         ring_listener_close(descriptor->listener);
+    ring_watch_close(descriptor->watch);
     close(descriptor->eventfd);
     free(descriptor);
 }
 
-static int open_descriptor(struct descriptor *descriptor)
+static int open_descriptor(struct descriptor *descriptor, const struct ring_segment *segment)
 {
     descriptor->uring.fd = -1;
     descriptor->pid = getpid();
@@ -150,14 +176,17 @@ static int open_descriptor(struct descriptor *descriptor)
     descriptor->eventfd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     if (descriptor->eventfd < 0)
         return ring_error(-errno, "cannot make an eventfd: too many descriptors are open");
+    descriptor->watch = ring_watch_open(&segment->witness);
     if (renew(descriptor) == 0)
         return 0;
     ring_uring_close(&descriptor->uring);
     descriptor->door.is_dark = is_dark_by_listener;
     descriptor->door.arm = arm_by_listener;
-    int code = ring_listener_open(&descriptor->listener, descriptor->eventfd);
-    if (code)
+    int code = ring_listener_open(&descriptor->listener, descriptor->eventfd, descriptor->watch);
+    if (code) {
+        ring_watch_close(descriptor->watch);
         close(descriptor->eventfd);
+    }
     return code;
 }
 
@@ -179,7 +208,7 @@ int ring_waiter_fd(struct ring_waiter *waiter)
     struct descriptor *descriptor = calloc(1, sizeof *descriptor);
     if (!descriptor)
         return ring_error(-ENOMEM, "out of memory");
-    int code = open_descriptor(descriptor);
+    int code = open_descriptor(descriptor, waiter->looks->segment(waiter->end));
     if (code) {
         free(descriptor);
         return code;

@@ -2,7 +2,7 @@
  * kernel has no io_uring for that (before Linux 6.7, or forbidden: many containers do).
  *
  * Owner and thread share `order`, a futex of this process, and what is to be listened to. The owner writes that down,
- * then counts `order` up (N0); the thread reads it after it has seen the new number. It waits for both words at once
+ * then counts `order` up (N0); the thread reads it after it has seen the new number. It waits for all words at once
  * (futex_waitv, Linux 5.16); where that is missing it wakes each 50 ms to look at `order`.
  */
 #include <ring/wait_private.h>
@@ -25,7 +25,7 @@
 #endif
 
 /* As in the kernel's interface; older headers lack it. */
-struct two_words {
+struct word {
     uint64_t value;
     uint64_t address;
     uint32_t flags;
@@ -41,45 +41,54 @@ struct ring_listener {
      * thread looks at `order` again, and makes it write once too often at worst. */
     RING_ATOMIC(bool) ends;
     RING_ATOMIC(RING_ATOMIC(uint32_t) *) calls;
-    RING_ATOMIC(uint32_t) seen;
+    RING_ATOMIC(uint32_t) seen, departed;
+    const struct ring_watch *watch; /* or NULL */
     int eventfd;
     pthread_t thread;
 };
 
 /* Sleeps until one of the words is not as given, or some time has passed; or for no reason. */
-static void sleep_on_both(struct ring_listener *listener, uint32_t order, int64_t until_ns)
+static void sleep_on_words(struct ring_listener *listener, uint32_t order, int64_t until_ns)
 {
     RING_ATOMIC(uint32_t) *calls = ring_atomic_load(&listener->calls, memory_order_relaxed); /* N2 */
     uint32_t seen = ring_atomic_load(&listener->seen, memory_order_relaxed);                 /* N2 */
-    struct two_words words[2] = { { seen, (uintptr_t)calls, OF_32_BITS, 0 },
-                                  { order, (uintptr_t)&listener->order, OF_32_BITS | PRIVATE, 0 } };
+    struct word words[3] = { { seen, (uintptr_t)calls, OF_32_BITS, 0 },
+                             { order, (uintptr_t)&listener->order, OF_32_BITS | PRIVATE, 0 } };
+    if (listener->watch)
+        words[2] = (struct word){ ring_atomic_load(&listener->departed, memory_order_relaxed), /* N2 */
+                                  (uintptr_t)&listener->watch->departures, OF_32_BITS, 0 };
     struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
-    if (syscall(SYS_futex_waitv, words, 2, 0, &until, CLOCK_MONOTONIC) == 0 || errno != ENOSYS)
+    if (syscall(SYS_futex_waitv, words, listener->watch ? 3 : 2, 0, &until, CLOCK_MONOTONIC) == 0 || errno != ENOSYS)
         return;
     struct timespec nap = { 0, RING_WAIT_BOUND_NS };
     syscall(SYS_futex, (uintptr_t)calls, FUTEX_WAIT, seen, &nap, NULL, 0);
 }
 
+static bool is_called(const struct ring_listener *listener)
+{
+    RING_ATOMIC(uint32_t) *calls = ring_atomic_load(&listener->calls, memory_order_relaxed); /* N2 here and below */
+    /* W1's number: acquire, pairs with W2. */
+    return ring_atomic_load(calls, memory_order_acquire) != ring_atomic_load(&listener->seen, memory_order_relaxed) ||
+           (listener->watch &&
+            ring_watch_departures(listener->watch) != ring_atomic_load(&listener->departed, memory_order_relaxed));
+}
+
 /* Until it has heard something, or has new orders. */
 static void listen_to(struct ring_listener *listener, uint32_t order)
 {
-    int64_t until_ns = ring_clock_monotonic() + RING_DOOR_BOUND_NS;
-    while (ring_atomic_load(&listener->order, memory_order_acquire) == order) {                  /* N0 */
-        RING_ATOMIC(uint32_t) *calls = ring_atomic_load(&listener->calls, memory_order_relaxed); /* N2 */
-        /* W1's number: acquire, pairs with W2. */
-        if (ring_atomic_load(calls, memory_order_acquire) !=
-                ring_atomic_load(&listener->seen, memory_order_relaxed) || /* N2 */
-            ring_clock_monotonic() >= until_ns) {
+    int64_t until_ns = ring_clock_monotonic() + (listener->watch ? RING_DOOR_BOUND_NS : RING_WAIT_BOUND_NS);
+    while (ring_atomic_load(&listener->order, memory_order_acquire) == order) { /* N0 */
+        if (is_called(listener) || ring_clock_monotonic() >= until_ns) {
             ring_atomic_store(&listener->heard, true, memory_order_release); /* N1 */
             if (write(listener->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
                 return; /* it is full, so it is readable */
             return;
         }
-        sleep_on_both(listener, order, until_ns);
+        sleep_on_words(listener, order, until_ns);
     }
 }
 
-static void *run(void *argument)
+static void *listen_and_pass_on(void *argument)
 {
     struct ring_listener *listener = argument;
     uint32_t done = 0;
@@ -102,21 +111,28 @@ static void tell(struct ring_listener *listener)
     syscall(SYS_futex, (uintptr_t)&listener->order, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-int ring_listener_open(struct ring_listener **listener, int eventfd)
+int ring_wait_start_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 {
-    struct ring_listener *new_one = calloc(1, sizeof *new_one);
-    if (!new_one)
-        return ring_error(-ENOMEM, "out of memory");
-    new_one->eventfd = eventfd;
     pthread_attr_t attributes;
     sigset_t all, before;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK < PTHREAD_STACK_MIN ? (size_t)PTHREAD_STACK_MIN : (size_t)STACK);
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* no signal of the program is taken by this thread */
-    int code = pthread_create(&new_one->thread, &attributes, run, new_one);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(thread, &attributes, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
+    return code;
+}
+
+int ring_listener_open(struct ring_listener **listener, int eventfd, const struct ring_watch *watch)
+{
+    struct ring_listener *new_one = calloc(1, sizeof *new_one);
+    if (!new_one)
+        return ring_error(-ENOMEM, "out of memory");
+    new_one->eventfd = eventfd;
+    new_one->watch = watch;
+    int code = ring_wait_start_thread(&new_one->thread, listen_and_pass_on, new_one);
     if (code) {
         free(new_one);
         return ring_error(-code, "cannot start a thread that listens for a descriptor");
@@ -133,10 +149,12 @@ void ring_listener_close(struct ring_listener *listener)
     free(listener);
 }
 
-void ring_listener_listen(struct ring_listener *listener, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
+void ring_listener_listen(struct ring_listener *listener, RING_ATOMIC(uint32_t) * calls, uint32_t seen,
+                          uint32_t departed)
 {
-    ring_atomic_store(&listener->calls, calls, memory_order_relaxed); /* N2 */
-    ring_atomic_store(&listener->seen, seen, memory_order_relaxed);   /* N2 */
+    ring_atomic_store(&listener->calls, calls, memory_order_relaxed);       /* N2 */
+    ring_atomic_store(&listener->seen, seen, memory_order_relaxed);         /* N2 */
+    ring_atomic_store(&listener->departed, departed, memory_order_relaxed); /* N2 */
     tell(listener);
 }
 

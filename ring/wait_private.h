@@ -2,6 +2,8 @@
 #ifndef RING_WAIT_PRIVATE_H
 #define RING_WAIT_PRIVATE_H
 
+#include <pthread.h>
+
 #include <ring/wait.h>
 
 /* ---- wait.c: bells ---- */
@@ -28,7 +30,7 @@ RING_PRIVATE bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep, enum ring_w
  * dark door means that nothing is there, or that it is just being lit. */
 struct ring_door {
     bool lit;
-    /* Has nothing lit it since it was made dark? */
+    /* Has nothing lit it since it was made dark? If something has, a look follows: departures are noted for that. */
     bool (*is_dark)(struct ring_door *door);
     /* Makes it dark until *calls is not `seen` any more, or it is to be looked after. Lit it stays where that fails. */
     void (*arm)(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen);
@@ -38,6 +40,31 @@ struct ring_door {
 };
 
 #define RING_DOOR_BOUND_NS INT64_C(1000000000) /* a door is lit at least once in that time, to be looked after: 1 s */
+
+/* ---- wait_watch.c: who leaves a segment, in good order or dead ---- */
+
+struct ring_witness;
+
+struct ring_watch {
+    RING_ATOMIC(uint32_t) departures; /* X1: moves on some ms after somebody went, perhaps more often; a futex */
+    int number;                       /* the rest is private to wait_watch.c */
+    unsigned users, tellings;
+    struct ring_watch *next;
+};
+
+/* A watch over the segment of that witness, shared by all who ask for it. NULL: not to be had, so its doors must be
+ * looked after each RING_WAIT_BOUND_NS. Any thread may open and close; closing NULL is allowed. */
+RING_PRIVATE struct ring_watch *ring_watch_open(const struct ring_witness *witness);
+RING_PRIVATE void ring_watch_close(struct ring_watch *watch);
+
+/* The same count for all segments that this process watches together. It moves on after theirs. */
+RING_PRIVATE RING_ATOMIC(uint32_t) * ring_watch_all(void);
+
+/* How many went so far, to be noted before a look. X1: acquire: what the look finds is not older. */
+RING_INLINE uint32_t ring_watch_departures(const struct ring_watch *watch)
+{
+    return watch ? ring_atomic_load(&watch->departures, memory_order_acquire) : 0;
+}
 
 /* ---- wait_uring.c: as much of io_uring as a door needs. Used by one thread at a time. ---- */
 
@@ -60,8 +87,9 @@ struct ring_uring {
 RING_PRIVATE int ring_uring_open(struct ring_uring *uring, unsigned entries, int eventfd);
 RING_PRIVATE void ring_uring_close(struct ring_uring *uring);
 
-/* Queue something; `tag` (not 0) comes back with the answer. False: the queue is full, and cannot be emptied. */
-RING_PRIVATE bool ring_uring_wait_for_call(struct ring_uring *uring, RING_ATOMIC(uint32_t) * word, uint32_t seen,
+/* Queue something (a wait until *word is not `seen`, of any process); `tag` (not 0) comes back with the answer. False:
+ * the queue is full, and cannot be emptied. */
+RING_PRIVATE bool ring_uring_wait_for_word(struct ring_uring *uring, RING_ATOMIC(uint32_t) * word, uint32_t seen,
                                            uint64_t tag);
 RING_PRIVATE bool ring_uring_tick(struct ring_uring *uring, int64_t period_ns, uint64_t tag);
 RING_PRIVATE bool ring_uring_cancel(struct ring_uring *uring, uint64_t tag);
@@ -80,15 +108,19 @@ RING_PRIVATE uint64_t ring_uring_next(struct ring_uring *uring);
 
 struct ring_listener;
 
-/* Starts a thread that lights `lit` and writes to the descriptor. 0 or -errno. */
-RING_PRIVATE int ring_listener_open(struct ring_listener **listener, int eventfd);
+/* Starts a thread that writes to the descriptor. `watch` may be NULL. 0 or -errno. */
+RING_PRIVATE int ring_listener_open(struct ring_listener **listener, int eventfd, const struct ring_watch *watch);
 RING_PRIVATE void ring_listener_close(struct ring_listener *listener);
 
-/* Listens until *calls is not `seen`, or RING_DOOR_BOUND_NS passed. */
-RING_PRIVATE void ring_listener_listen(struct ring_listener *listener, RING_ATOMIC(uint32_t) * calls, uint32_t seen);
+/* Listens until *calls is not `seen`, or more than `departed` have gone, or it is to be looked after. */
+RING_PRIVATE void ring_listener_listen(struct ring_listener *listener, RING_ATOMIC(uint32_t) * calls, uint32_t seen,
+                                       uint32_t departed);
 
 /* Has it written since? */
 RING_PRIVATE bool ring_listener_has_heard(const struct ring_listener *listener);
 RING_PRIVATE void ring_listener_forget(struct ring_listener *listener);
+
+/* A thread with a small stack that takes no signal of the program. 0 or an errno. */
+RING_PRIVATE int ring_wait_start_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 
 #endif

@@ -119,7 +119,7 @@ static struct io_uring_sqe *new_entry(struct ring_uring *uring)
     return &uring->entries[at];
 }
 
-bool ring_uring_wait_for_call(struct ring_uring *uring, RING_ATOMIC(uint32_t) * word, uint32_t seen, uint64_t tag)
+bool ring_uring_wait_for_word(struct ring_uring *uring, RING_ATOMIC(uint32_t) * word, uint32_t seen, uint64_t tag)
 {
     struct io_uring_sqe *entry = new_entry(uring);
     if (!entry)
