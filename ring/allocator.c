@@ -139,12 +139,25 @@ static int find_any(const struct ring_segment *segment, const char *name, struct
                        name, segment->name);
 }
 
+static const char *kind_name(unsigned kind)
+{
+    static const char *const names[] = { "nothing",          "an SPSC ring",     "an MPMC ring",
+                                         "a broadcast ring", "a pool of blocks", "a heap" };
+    return kind < sizeof names / sizeof *names ? names[kind] : "of a kind that this release does not know";
+}
+
+static int wrong_kind(const struct ring_segment *segment, const struct ring_entry_info *entry, unsigned wanted)
+{
+    return ring_error(-EINVAL, "'%s' in %s is %s, not %s", entry->name, segment->name, kind_name(entry->kind),
+                      kind_name(wanted));
+}
+
 int ring_directory_find(const struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
                         struct ring_entry_info *entry, unsigned *index)
 {
     int code = find_any(segment, name, entry, index);
     if (!code && entry->kind != (unsigned)kind)
-        return ring_error(-EINVAL, "'%s' in %s is a ring of another kind (%u)", name, segment->name, entry->kind);
+        return wrong_kind(segment, entry, kind);
     return code;
 }
 
@@ -190,7 +203,7 @@ int ring_directory_enter(struct ring_segment *segment, const char *name, enum ri
     int code = ring_directory_enter_any(segment, name, entry, index, claim);
     if (!code && entry->kind != (unsigned)kind) {
         ring_claim_drop(*claim);
-        return ring_error(-EINVAL, "'%s' in %s is a ring of another kind (%u)", name, segment->name, entry->kind);
+        return wrong_kind(segment, entry, kind);
     }
     return code;
 }

@@ -128,6 +128,8 @@ static int explain_word(const struct ring_blocks *blocks, uint64_t handle, uint6
 
 static int explain_number(const struct ring_blocks *blocks, uint64_t handle)
 {
+    if (!blocks->view.total)
+        return ring_error(-EBADF, "this pool's handle is not open");
     return ring_error(-EINVAL, "%#llx is no handle of this pool: its blocks are 1 to %llu", (unsigned long long)handle,
                       (unsigned long long)blocks->view.total);
 }

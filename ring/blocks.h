@@ -279,8 +279,9 @@ RING_PUBLIC int ring_block_finish(struct ring_blocks *blocks, uint64_t handle);
  * the other: keep the message, and ask again. */
 RING_PUBLIC int ring_block_accept(struct ring_blocks *blocks, uint64_t handle, void **address, size_t *bytes);
 
-/* For blocks that are lent: where it is, whoever owns it. -ESTALE, -EINVAL. What is read there is worth something only
- * if ring_block_check() says 0 after reading: the block was not freed meanwhile. Any thread may call these. */
+/* For blocks that are lent: where it is, whoever owns it. -ESTALE, -EINVAL, -EBADF. What is read there is worth
+ * something only if ring_block_check() says 0 after reading: the block was not freed meanwhile. Any thread may call
+ * these. */
 RING_PUBLIC int ring_block_look(const struct ring_blocks *blocks, uint64_t handle, const void **address, size_t *bytes);
 RING_PUBLIC int ring_block_check(const struct ring_blocks *blocks, uint64_t handle);
 

@@ -65,7 +65,7 @@ enum ring_removal {
 #define RING_SEGMENT_MAX_BYTES     ((size_t)1 << 42)
 #define RING_SEGMENT_DEFAULT_RINGS 64
 #define RING_SEGMENT_MAX_RINGS     65536
-#define RING_SEGMENT_NAME_MAX      200 /* characters, without a leading slash */
+#define RING_SEGMENT_NAME_MAX      200 /* bytes, without a leading slash */
 
 /* How to create or attach. Start from ring_segment_defaults() and change what you need. */
 struct ring_segment_options {
@@ -142,7 +142,7 @@ struct ring_segment_info {
     char path[288]; /* of the file that has the name; "" without one */
 };
 
-/* A name is "feed" or "/feed": 1 to RING_SEGMENT_NAME_MAX characters, no other slash, not "." or "..".
+/* A name is "feed" or "/feed": 1 to RING_SEGMENT_NAME_MAX bytes, no other slash, no control character, not "." or "..".
  * Backings without a name (memfd, private, given) may have NULL: the name is a label for people. A System V segment
  * with a key or path may have NULL: then its name is "sysv-" and the key in 8 hexadecimal digits. options may be NULL:
  * all defaults. On failure *segment is NULL. Every call may fail with -EINVAL (NULL, a value out of range),

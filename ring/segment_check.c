@@ -38,8 +38,8 @@ int ring_segment_check_file(int fd, const char *path, unsigned flags, bool memfd
                           (unsigned long)file->st_nlink);
     if (file->st_uid != geteuid() && !(flags & RING_ANY_OWNER))
         return ring_error(-EPERM,
-                          "%s belongs to user %u, not to this user %u: attach with RING_ANY_OWNER if you trust "
-                          "that user",
+                          "%s belongs to user %u, not to this user %u: attach with RING_ANY_OWNER (ringctl: "
+                          "--any-owner) if you trust that user",
                           path, (unsigned)file->st_uid, (unsigned)geteuid());
     return 0;
 }

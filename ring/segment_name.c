@@ -48,6 +48,9 @@ static int check_name(const char *name, const char **bare)
     if ((*bare)[0] == '\0' || strchr(*bare, '/') || strcmp(*bare, ".") == 0 || strcmp(*bare, "..") == 0)
         return ring_error(-EINVAL, "'%.60s' cannot name a segment: it takes a name like /feed, with no other slash",
                           name);
+    for (const char *at = *bare; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            return ring_error(-EINVAL, "a segment's name holds no control character");
     if (strlen(*bare) > RING_SEGMENT_NAME_MAX)
         return ring_error(-ENAMETOOLONG, "a segment's name has at most %d characters, this one has %zu",
                           RING_SEGMENT_NAME_MAX, strlen(*bare));

@@ -146,6 +146,8 @@ Test(blocks, a_handle_of_another_pool_or_of_none_is_refused)
     REQUIRE_SAME(ring_block_free(&two, foreign), 0);
     REQUIRE_OK(ring_blocks_close(&two));
     REQUIRE_OK(ring_blocks_close(&one));
+    REQUIRE_REFUSED(ring_block_look(&two, foreign, NULL, NULL), EBADF);
+    REQUIRE_REFUSED(ring_block_check(&two, foreign), EBADF);
     test_pool_is_whole(segment);
     test_pool_end(segment);
 }

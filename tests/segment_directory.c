@@ -123,6 +123,37 @@ Test(directory, bad_ring_names_are_refused_by_every_call)
     REQUIRE_OK(ring_segment_close(&segment));
 }
 
+/* Is each of them refused as what it is not? */
+static void require_kind(struct ring_segment *segment, const char *name, const char *is)
+{
+    struct ring_spsc_producer producer;
+    struct ring_mpmc_info info = { .struct_size = sizeof info };
+    if (strcmp(name, "spsc") != 0) {
+        REQUIRE_REFUSED(ring_spsc_open_producer(&producer, segment, name, RING_NO_WAIT), EINVAL);
+        REQUIRE(strstr(ring_error_detail(), is) && strstr(ring_error_detail(), "not an SPSC ring"));
+    }
+    if (strcmp(name, "mpmc") != 0) {
+        REQUIRE_REFUSED(ring_mpmc_info(segment, name, &info), EINVAL);
+        REQUIRE(strstr(ring_error_detail(), is) && strstr(ring_error_detail(), "not an MPMC ring"));
+    }
+}
+
+Test(directory, a_thing_of_another_kind_is_refused_and_both_kinds_are_named)
+{
+    struct ring_segment *segment = test_create(1 << 20);
+    REQUIRE_OK(ring_spsc_create(segment, "spsc", 4096));
+    REQUIRE_OK(ring_mpmc_create(segment, "mpmc", 2, 8));
+    REQUIRE_OK(ring_broadcast_create(segment, "broadcast", 2, 8, RING_BROADCAST_LOSSLESS));
+    REQUIRE_OK(ring_blocks_create(segment, "blocks", 64, 1));
+    REQUIRE_OK(ring_heap_create(segment, "heap", 4096));
+    require_kind(segment, "spsc", "is an SPSC ring,");
+    require_kind(segment, "mpmc", "is an MPMC ring,");
+    require_kind(segment, "broadcast", "is a broadcast ring,");
+    require_kind(segment, "blocks", "is a pool of blocks,");
+    require_kind(segment, "heap", "is a heap,");
+    REQUIRE_OK(ring_segment_close(&segment));
+}
+
 Test(directory, a_second_ring_of_the_same_name_is_refused_and_the_first_unharmed)
 {
     struct test_pair pair;

@@ -77,7 +77,8 @@ Test(segment, bad_names_are_refused_by_every_call)
     longest[RING_SEGMENT_NAME_MAX] = 0;
     memset(too_long, 'x', sizeof too_long);
     too_long[RING_SEGMENT_NAME_MAX + 1] = 0;
-    static const char *const bad[] = { NULL, "", "/", "//", ".", "..", "/.", "/..", "a/b", "/a/b", "a/", "//a", "../a" };
+    static const char *const bad[] = { NULL,  "",     "/",  "//",  ".",    "..",   "/.",        "/..",
+                                       "a/b", "/a/b", "a/", "//a", "../a", "a\nb", "a\x1b[31m", "\x7f" };
     struct ring_segment *segment = (void *)1;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         REQUIRE_REFUSED(ring_segment_create(&segment, bad[i], NULL), EINVAL);
