@@ -62,7 +62,7 @@ static const char *kinds_text(const struct kinds *kinds, char *buffer, size_t si
 
 static void list_segment(struct list *list, const struct ring_segment_info *info, const struct kinds *kinds)
 {
-    char name[300], bytes[32], page[32], owner[64], command[64], shown[302], rings[80];
+    char name[300], bytes[32], page[32], owner[64], command[64], shown[302], rings[80], creator[96];
     printable(info->name, sizeof info->name, name, sizeof name);
     snprintf(shown, sizeof shown, "/%s", name);
     owner_name(info->owner, owner, sizeof owner);
@@ -85,11 +85,12 @@ static void list_segment(struct list *list, const struct ring_segment_info *info
         return;
     }
     if (!list->lines++)
-        printf("%-24s %10s %-20s %8s %-9s %-4s %-10s %s\n", "SEGMENT", "SIZE", "RINGS", "PAGES", "BACKING", "HELD",
-               "OWNER", "CREATOR");
-    printf("%-24s %10s %-20s %8s %-9s %-4s %-10s %s (pid %d)\n", shown, human_bytes(info->bytes, bytes, sizeof bytes),
-           kinds_text(kinds, rings, sizeof rings), human_bytes(info->page_bytes, page, sizeof page),
-           backing_word(info->backing), info->held ? "yes" : "no", owner, command, (int)info->creator_pid);
+        printf("%-24s %10s %8s %-9s %-4s %-10s %-29s %s\n", "SEGMENT", "SIZE", "PAGES", "BACKING", "HELD", "OWNER",
+               "CREATOR", "RINGS");
+    snprintf(creator, sizeof creator, "%s (pid %d)", command, (int)info->creator_pid);
+    printf("%-24s %10s %8s %-9s %-4s %-10s %-29s %s\n", shown, human_bytes(info->bytes, bytes, sizeof bytes),
+           human_bytes(info->page_bytes, page, sizeof page), backing_word(info->backing), info->held ? "yes" : "no",
+           owner, creator, kinds_text(kinds, rings, sizeof rings));
 }
 
 /* System V memory of ours whose file, with its name and locks, somebody has removed. */

@@ -132,6 +132,7 @@ enum { MOST_RINGS = 256, MOST_GENERATIONS = 64 };
 
 struct removal {
     bool force;
+    unsigned flags;      /* for attaching */
     unsigned ring_count; /* 0: the segment itself */
     const char *rings[MOST_RINGS];
     int status;
@@ -152,7 +153,7 @@ static void remove_rings(struct removal *removal, const char *name)
 {
     struct ring_segment *segment = NULL;
     struct ring_segment_options options = ring_segment_defaults();
-    options.flags = 0;
+    options.flags = removal->flags;
     int error = ring_segment_attach(&segment, name, &options, RING_NO_WAIT);
     if (error) {
         if (error != -ENOENT || !removal->force)
@@ -179,6 +180,8 @@ static void remove_one(struct removal *removal, const char *segment)
     removal->status = complain_library(error, "cannot remove %s", segment);
 }
 
+enum { KEY_ANY_OWNER = 0x600 };
+
 static error_t parse_rm(int key, char *argument, struct argp_state *state)
 {
     struct removal *removal = state->input;
@@ -190,6 +193,9 @@ static error_t parse_rm(int key, char *argument, struct argp_state *state)
         if (removal->ring_count == MOST_RINGS)
             argp_error(state, "--ring: at most %d at a time", MOST_RINGS);
         removal->rings[removal->ring_count++] = argument;
+        return 0;
+    case KEY_ANY_OWNER:
+        removal->flags |= RING_ANY_OWNER;
         return 0;
     case ARGP_KEY_ARGS: /* argp has put all options first, so --force counts wherever it stands */
         for (int at = state->next; at < state->argc; at++)
@@ -209,6 +215,7 @@ int command_rm(int argc, char **argv)
     static const struct argp_option options[] = {
         { "force", 'f', NULL, 0, "A segment, or ring, that is not there is no failure", 0 },
         { "ring", 'r', "RING", 0, "Remove this ring, not the segment; may be given several times", 0 },
+        { "any-owner", KEY_ANY_OWNER, NULL, 0, "--ring: accept a segment of another user", 0 },
         { 0 },
     };
     static const struct argp argp = {

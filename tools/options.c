@@ -89,6 +89,7 @@ enum {
     KEY_SEATS,
     KEY_POLICY,
     KEY_NO_SOLE,
+    KEY_ANY_OWNER,
 };
 
 /* ---- Kinds of rings ---- */
@@ -288,6 +289,9 @@ static error_t parse_making(int key, char *argument, struct argp_state *state)
     case KEY_NO_LOCK:
         making->segment.flags &= ~(unsigned)RING_LOCK;
         return 0;
+    case KEY_ANY_OWNER:
+        making->segment.flags |= RING_ANY_OWNER;
+        return 0;
     default:
         return parse_ring(key, argument, state);
     }
@@ -318,6 +322,7 @@ static const struct argp_option making_options_table[] = {
     { "strict", KEY_STRICT, NULL, 0, "Fail if 2 MiB pages, locking or the node cannot be had", 10 },
     { "no-huge", KEY_NO_HUGE, NULL, 0, "Do not ask for 2 MiB pages", 10 },
     { "no-lock", KEY_NO_LOCK, NULL, 0, "Do not lock the memory", 10 },
+    { "any-owner", KEY_ANY_OWNER, NULL, 0, "Accept a segment of another user that is there", 10 },
     { 0 },
 };
 
