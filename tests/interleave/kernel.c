@@ -8,6 +8,7 @@
 #include <linux/membarrier.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <ring/clock.h>
 #include <ring/error.h>
@@ -76,6 +77,11 @@ static int make(struct ring_claim **claim, int64_t byte, bool shared)
             return code;
         }
     schedule_fail("more than %d claims", CLAIMS);
+}
+
+void ring_witness_close(const struct ring_witness *witness)
+{
+    close(witness->fd);
 }
 
 int ring_claim_take(struct ring_claim **claim, struct ring_witness *witness, int64_t byte)
