@@ -42,6 +42,11 @@ enum ring_peer ring_seat_state(const struct ring_seat *seat)
     return (after & 0xff) == RING_ROLE_CLOSED || (after & 0xff) == RING_ROLE_MOVED ? RING_PEER_CLOSED : RING_PEER_ALIVE;
 }
 
+uint64_t ring_seat_tenures(const struct ring_seat *seat)
+{
+    return ring_atomic_load(&seat->record->state, memory_order_acquire) >> 8; /* L0 */
+}
+
 int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim *claim, bool *died)
 {
     struct ring_layout_role *record = seat->record;
@@ -98,6 +103,11 @@ void ring_seat_leave(const struct ring_seat *seat, bool as_died)
     leave_as(seat, as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED);
 }
 
+void ring_seat_forget(const struct ring_seat *seat)
+{
+    ring_atomic_store(&seat->record->state, RING_ROLE_NEVER, memory_order_release); /* L2 */
+}
+
 void ring_seat_move(const struct ring_seat *seat)
 {
     leave_as(seat, RING_ROLE_MOVED);
@@ -107,8 +117,8 @@ void ring_seat_describe(const struct ring_seat *seat, struct ring_side *side)
 {
     const struct ring_layout_role *record = seat->record;
     side->peer = ring_seat_state(seat);
-    side->tenures = ring_atomic_load(&record->state, memory_order_acquire) >> 8; /* L0 */
-    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed);            /* L3 here and below: for people */
+    side->tenures = ring_seat_tenures(seat);
+    side->pid = ring_atomic_load(&record->pid, memory_order_relaxed); /* L3 here and below: for people */
     uint64_t words[2] = { ring_atomic_load(&record->command[0], memory_order_relaxed),
                           ring_atomic_load(&record->command[1], memory_order_relaxed) };
     memcpy(side->command, words, sizeof words);

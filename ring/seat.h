@@ -52,6 +52,9 @@ RING_PRIVATE int ring_seat_take_any(const struct ring_seat_row *row, bool barrie
  * then, last of all, drops the claim. */
 RING_PRIVATE void ring_seat_leave(const struct ring_seat *seat, bool as_died);
 
+/* The reverse for one who was the first to hold it and did nothing there: as if nobody had. */
+RING_PRIVATE void ring_seat_forget(const struct ring_seat *seat);
+
 /* Leaves for good, without a successor here. */
 RING_PRIVATE void ring_seat_move(const struct ring_seat *seat);
 RING_PRIVATE bool ring_seat_has_moved(const struct ring_layout_role *record);
@@ -61,6 +64,9 @@ RING_PRIVATE enum ring_peer ring_seat_state(const struct ring_seat *seat);
 
 /* True once the holder left in good order: one load, no system call. */
 RING_PRIVATE bool ring_seat_is_closed(const struct ring_layout_role *record);
+
+/* How often it was taken. */
+RING_PRIVATE uint64_t ring_seat_tenures(const struct ring_seat *seat);
 
 /* L3: true while it is held from a process that membarrier does not reach. */
 RING_PRIVATE bool ring_seat_is_blind(const struct ring_layout_role *record);

@@ -167,6 +167,13 @@ RING_PUBLIC int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer);
  * -ENAMETOOLONG. The ring goes on as it was after any. See docs/growth.md. */
 RING_PUBLIC int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_options *options);
 
+/* The same by anybody who may write, for a ring that has no living producer: takes the role for a moment and leaves it
+ * as it was found, so its consumer does not take this for a producer that came and went. -EBUSY: it has a producer, and
+ * only that may grow it; for the time of this call its successor gets -EBUSY too. Else as ring_spsc_open_producer()
+ * without waiting, and ring_spsc_grow(). */
+RING_PUBLIC int ring_spsc_grow_unattended(struct ring_segment *segment, const char *ring,
+                                          const struct ring_spsc_options *options);
+
 /* How it waits: see wait.h. */
 RING_INLINE struct ring_waiter *ring_spsc_producer_waiter(struct ring_spsc_producer *producer)
 {
@@ -190,6 +197,9 @@ struct ring_spsc_info {
     uint64_t messages; /* in those records */
     struct ring_side producer;
     struct ring_side consumer;
+    /* What came later. */
+    unsigned generation; /* 0; of a ring that replaces a smaller one: how often that happened */
+    bool moved;          /* its producer has gone on to the next generation for good: what is in it is all */
 };
 
 /* A snapshot. -ENOENT, -EUCLEAN, -EINVAL. */

@@ -184,6 +184,30 @@ int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_o
     return 0;
 }
 
+int ring_spsc_grow_unattended(struct ring_segment *segment, const char *ring, const struct ring_spsc_options *options)
+{
+    struct ring_spsc_producer producer;
+    bool died;
+    int code = ring_spsc_open_producer_after(&producer, segment, ring, RING_NO_WAIT, &died);
+    if (code)
+        return code;
+    struct ring_seat seat = ring_spsc_seat(segment, producer.control, producer.entry, RING_SPSC_PRODUCER);
+    bool first = ring_seat_tenures(&seat) == 1; /* ours */
+    code = ring_spsc_grow(&producer, options);
+    /* A consumer that waits shall learn of us nothing: the role is left as it was found, be it in the next generation.
+     */
+    seat = ring_spsc_seat(segment, producer.control, producer.entry, RING_SPSC_PRODUCER);
+    if (first)
+        ring_seat_forget(&seat);
+    else
+        ring_seat_leave(&seat, died);
+    ring_wake(&producer.control->consumer_asleep);
+    ring_claim_drop(producer.claim);
+    ring_waiter_close(&producer.waiter);
+    ring_segment_drop(segment);
+    return code;
+}
+
 /* What became of the consumer, that has never been in the producer's own generation: it is in one before. A consumer is
  * first in the next one, then not in the last any more. So one that has left is looked for again, further on. */
 enum ring_peer ring_spsc_consumer_behind(const struct ring_spsc_producer *producer)

@@ -53,6 +53,10 @@ RING_PRIVATE int ring_spsc_take_role(struct ring_segment *segment, const char *r
 RING_PRIVATE void ring_spsc_leave_role(struct ring_segment *segment, const struct ring_spsc_found *found,
                                        enum ring_spsc_role role, bool died);
 
+/* As ring_spsc_open_producer(), and tells whether the one before died. */
+RING_PRIVATE int ring_spsc_open_producer_after(struct ring_spsc_producer *producer, struct ring_segment *segment,
+                                               const char *ring, int64_t timeout_ns, bool *died);
+
 /* Sets an endpoint up whose role was taken. -EUCLEAN: the ring is damaged. */
 RING_PRIVATE int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
                                           const struct ring_spsc_found *found);

@@ -272,25 +272,31 @@ int ring_spsc_begin_producer(struct ring_spsc_producer *producer, struct ring_se
     return 0;
 }
 
-int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment, const char *ring,
-                            int64_t timeout_ns)
+int ring_spsc_open_producer_after(struct ring_spsc_producer *producer, struct ring_segment *segment, const char *ring,
+                                  int64_t timeout_ns, bool *died)
 {
     if (!producer)
         return ring_error(-EINVAL, "the place for the producer is NULL");
     *producer = (struct ring_spsc_producer){ .fault = -EBADF };
     struct ring_spsc_found found;
-    bool died;
-    int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, &died);
+    int code = open_role(segment, ring, timeout_ns, RING_SPSC_PRODUCER, &found, died);
     if (code)
         return code;
     code = ring_spsc_begin_producer(producer, segment, &found);
     if (code) {
-        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, died);
+        ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, *died);
         ring_segment_drop(segment);
         return ring_error(code, "ring '%s' in %s is damaged: its records do not end where they must", ring,
                           segment->name);
     }
     return 0;
+}
+
+int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment, const char *ring,
+                            int64_t timeout_ns)
+{
+    bool died;
+    return ring_spsc_open_producer_after(producer, segment, ring, timeout_ns, &died);
 }
 
 /* Where those before us may have been who died: what lies before is marked. It is kept in the ring, for a successor

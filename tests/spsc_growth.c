@@ -233,6 +233,71 @@ Test(spsc_growth, a_producer_that_waits_for_room_learns_that_the_consumer_left_i
     test_pair_close(&pair);
 }
 
+/* ---- Without a producer ---- */
+
+Test(spsc_growth, a_ring_without_a_producer_grows_and_its_consumer_learns_nothing_of_it)
+{
+    struct test_pair pair;
+    char byte;
+    pair.segment = test_create(ROOM);
+    REQUIRE_OK(ring_spsc_create(pair.segment, "ring", SMALL));
+    test_open_consumer(&pair.consumer, pair.segment);
+    for (unsigned i = 0; i < 2; i++) { /* a role that nobody ever had stays so, however often this happens */
+        REQUIRE_OK(ring_spsc_grow_unattended(pair.segment, "ring", NULL));
+        REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, 1000000), -ETIMEDOUT);
+        REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_NEVER);
+    }
+    test_open_producer(&pair.producer, pair.segment);
+    REQUIRE_SAME(pair.producer.capacity, 4 * SMALL);
+    test_send_many(&pair.producer, 0, 10);
+    REQUIRE_REFUSED(ring_spsc_grow_unattended(pair.segment, "ring", NULL), EBUSY);
+    REQUIRE_OK(ring_spsc_close_producer(&pair.producer));
+    REQUIRE_OK(ring_spsc_grow_unattended(pair.segment, "ring", NULL));
+    REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_CLOSED);
+    test_recv_many(&pair.consumer, 0, 10);
+    REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, TEST_LONG), -EPIPE);
+    REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
+    REQUIRE_OK(ring_segment_close(&pair.segment));
+}
+
+Test(spsc_growth, a_ring_that_cannot_grow_without_a_producer_is_left_as_it_was)
+{
+    struct test_pair pair;
+    struct ring_spsc_options options = ring_spsc_defaults();
+    char byte;
+    pair.segment = test_create(ROOM);
+    REQUIRE_OK(ring_spsc_create(pair.segment, "ring", SMALL));
+    test_open_consumer(&pair.consumer, pair.segment);
+    options.bytes = 8 * ROOM;
+    REQUIRE_REFUSED(ring_spsc_grow_unattended(pair.segment, "ring", &options), ENOSPC);
+    REQUIRE_REFUSED(ring_spsc_grow_unattended(pair.segment, "none", NULL), ENOENT);
+    REQUIRE_REFUSED(ring_spsc_grow_unattended(NULL, "ring", NULL), EINVAL);
+    REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_NEVER);
+    REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, 1000000), -ETIMEDOUT);
+    test_open_producer(&pair.producer, pair.segment);
+    test_send_many(&pair.producer, 0, 3);
+    test_recv_many(&pair.consumer, 0, 3);
+    test_pair_close(&pair);
+}
+
+Test(spsc_growth, information_tells_the_generations_apart)
+{
+    struct test_pair pair;
+    struct ring_spsc_info info = { .struct_size = sizeof info };
+    test_growing_pair(&pair);
+    test_send_many(&pair.producer, 0, 3);
+    REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
+    REQUIRE_OK(ring_spsc_info(pair.segment, "ring", &info));
+    REQUIRE(info.generation == 0 && info.moved && info.messages == 3);
+    REQUIRE_OK(ring_spsc_info(pair.segment, "ring~1", &info));
+    REQUIRE(info.generation == 1 && !info.moved && info.messages == 0);
+    info = (struct ring_spsc_info){ .struct_size = offsetof(struct ring_spsc_info, generation), .generation = 9 };
+    REQUIRE_OK(ring_spsc_info(pair.segment, "ring", &info)); /* by one who knows the older struct */
+    REQUIRE(info.messages == 3 && info.generation == 9);
+    test_recv_many(&pair.consumer, 0, 3);
+    test_pair_close(&pair);
+}
+
 /* ---- Refusals ---- */
 
 Test(spsc_growth, growth_that_cannot_be_is_refused_and_the_ring_goes_on)

@@ -1,6 +1,8 @@
 /* spsc_growth_death.c - a ring is replaced by a larger one, and those who do that die. */
 #include "growth.h"
 
+#include <signal.h>
+
 static uint64_t capacity_of(struct ring_segment *segment, const char *ring)
 {
     struct ring_spsc_info info = { .struct_size = sizeof info };
@@ -127,6 +129,34 @@ Test(spsc_growth_death, consumers_killed_while_they_follow_lose_nothing)
         REQUIRE_OK(ring_segment_close(&segment));
         REQUIRE_OK(ring_segment_unlink(test_name()));
     }
+}
+
+/* Sends three messages and dies. */
+static int send_and_die(void *argument)
+{
+    (void)argument;
+    struct ring_segment *segment = test_attach();
+    struct ring_spsc_producer producer;
+    test_open_producer(&producer, segment);
+    test_send_many(&producer, 0, 3);
+    raise(SIGKILL);
+    return 0;
+}
+
+Test(spsc_growth_death, growth_without_a_producer_does_not_hide_that_the_last_one_died)
+{
+    struct ring_segment *segment = test_create(ROOM);
+    struct ring_spsc_consumer consumer;
+    char byte;
+    REQUIRE_OK(ring_spsc_create(segment, "ring", SMALL));
+    test_open_consumer(&consumer, segment);
+    (void)test_wait_status(test_spawn(send_and_die, NULL));
+    REQUIRE_OK(ring_spsc_grow_unattended(segment, "ring", NULL));
+    REQUIRE_SAME(ring_spsc_producer_state(&consumer), RING_PEER_DEAD);
+    test_recv_many(&consumer, 0, 3);
+    REQUIRE_SAME(ring_spsc_recv(&consumer, &byte, 1, TEST_LONG), -EOWNERDEAD);
+    REQUIRE_OK(ring_spsc_close_consumer(&consumer));
+    REQUIRE_OK(ring_segment_close(&segment));
 }
 
 Test(spsc_growth_death, a_generation_that_a_dead_producer_made_and_never_entered_is_adopted)

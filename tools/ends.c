@@ -2,6 +2,7 @@
 #include "ends.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,13 +16,19 @@ unsigned directory_places(const struct ring_segment *segment)
     return ring_segment_info(segment, &info) ? 0 : info.max_rings;
 }
 
+/* Is it one of those that replaced the ring of that name? That itself may be gone. */
+static bool is_generation(const struct ring_entry_info *entry, const char *ring)
+{
+    return entry->generation && entry->stem == strlen(ring) && memcmp(entry->name, ring, entry->stem) == 0;
+}
+
 int find_kind(const struct ring_segment *segment, unsigned places, const char *ring, unsigned *kind)
 {
     int worst = -ENOENT;
     for (unsigned at = 0; at < places; at++) {
         struct ring_entry_info entry;
         int error = ring_segment_entry(segment, at, &entry);
-        if (!error && strcmp(entry.name, ring) == 0) {
+        if (!error && (strcmp(entry.name, ring) == 0 || is_generation(&entry, ring))) {
             *kind = entry.kind;
             return 0;
         }
@@ -68,26 +75,49 @@ static int look_at_listeners(struct ring_segment *segment, const char *ring, str
     return error;
 }
 
-static int look_at_role(struct ring_segment *segment, const char *ring, unsigned kind, bool consumer,
-                        struct side_state *state)
+static int look_at_announcer(struct ring_segment *segment, const char *ring, struct side_state *state)
 {
-    struct ring_spsc_info spsc = { .struct_size = sizeof spsc };
-    struct ring_broadcast_info broadcast = { .struct_size = sizeof broadcast };
-    int error =
-        kind == RING_KIND_SPSC ? ring_spsc_info(segment, ring, &spsc) : ring_broadcast_info(segment, ring, &broadcast);
-    const struct ring_side *side = kind != RING_KIND_SPSC ? &broadcast.producer
-                                   : consumer             ? &spsc.consumer
-                                                          : &spsc.producer;
-    state->peer = side->peer;
-    state->comings = side->tenures;
+    struct ring_broadcast_info info = { .struct_size = sizeof info };
+    int error = ring_broadcast_info(segment, ring, &info);
+    state->peer = info.producer.peer;
+    state->comings = info.producer.tenures;
     return error;
+}
+
+bool next_generation(struct ring_segment *segment, const char *ring, struct ring_spsc_info *info)
+{
+    char name[RING_LAYOUT_NAME + 16];
+    struct ring_spsc_info next = { .struct_size = sizeof next };
+    snprintf(name, sizeof name, "%s~%u", ring, info->generation + 1);
+    if (!info->moved || ring_spsc_info(segment, name, &next) != 0 || next.generation != info->generation + 1)
+        return false;
+    *info = next;
+    return true;
+}
+
+/* Through all generations of the ring: the producer is in the newest, the consumer in the newest that it has come to.
+ */
+static int look_at_role(struct ring_segment *segment, const char *ring, bool consumer, struct side_state *state)
+{
+    struct ring_spsc_info info = { .struct_size = sizeof info };
+    int error = ring_spsc_info(segment, ring, &info);
+    if (error)
+        return error;
+    do {
+        const struct ring_side *side = consumer ? &info.consumer : &info.producer;
+        state->comings += side->tenures;
+        if (!consumer || side->peer != RING_PEER_NEVER)
+            state->peer = side->peer;
+    } while (next_generation(segment, ring, &info));
+    return 0;
 }
 
 int look_at_producers(struct ring_segment *segment, const char *ring, unsigned kind, struct side_state *state)
 {
     *state = (struct side_state){ .peer = RING_PEER_NEVER };
-    return kind == RING_KIND_MPMC ? look_at_seats(segment, ring, false, state)
-                                  : look_at_role(segment, ring, kind, false, state);
+    return kind == RING_KIND_MPMC        ? look_at_seats(segment, ring, false, state)
+           : kind == RING_KIND_BROADCAST ? look_at_announcer(segment, ring, state)
+                                         : look_at_role(segment, ring, false, state);
 }
 
 int look_at_consumers(struct ring_segment *segment, const char *ring, unsigned kind, struct side_state *state)
@@ -95,7 +125,7 @@ int look_at_consumers(struct ring_segment *segment, const char *ring, unsigned k
     *state = (struct side_state){ .peer = RING_PEER_NEVER };
     return kind == RING_KIND_MPMC        ? look_at_seats(segment, ring, true, state)
            : kind == RING_KIND_BROADCAST ? look_at_listeners(segment, ring, state)
-                                         : look_at_role(segment, ring, kind, true, state);
+                                         : look_at_role(segment, ring, true, state);
 }
 
 struct bygone bygone_side(const struct side_state *then)

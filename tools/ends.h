@@ -23,6 +23,8 @@ struct side_state {
     uint64_t behind;     /* and how far. 0: none */
 };
 
+/* From one generation of a ring that grew to the next. False: there is none, or its room was given back meanwhile. */
+bool next_generation(struct ring_segment *segment, const char *ring, struct ring_spsc_info *info);
 int look_at_producers(struct ring_segment *segment, const char *ring, unsigned kind, struct side_state *state);
 int look_at_consumers(struct ring_segment *segment, const char *ring, unsigned kind, struct side_state *state);
 

@@ -10,8 +10,9 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    { "create", command_create }, { "ls", command_ls }, { "info", command_info },       { "send", command_send },
-    { "recv", command_recv },     { "rm", command_rm }, { "recover", command_recover }, { "doctor", command_doctor },
+    { "create", command_create }, { "ls", command_ls },           { "info", command_info },
+    { "send", command_send },     { "recv", command_recv },       { "grow", command_grow },
+    { "rm", command_rm },         { "recover", command_recover }, { "doctor", command_doctor },
 };
 
 const char *argp_program_version = "ringctl (shmring) " RING_VERSION;
@@ -29,7 +30,7 @@ static int run_command(struct argp_state *state, const char *name)
         argv[0] = state->argv[0];
         return status;
     }
-    argp_error(state, "there is no command '%s'; use create, ls, info, send, recv, recover, rm or doctor", name);
+    argp_error(state, "there is no command '%s'; use create, ls, info, send, recv, grow, recover, rm or doctor", name);
     return STATUS_USAGE;
 }
 
@@ -57,6 +58,7 @@ static const char documentation[] = "Rings in shared memory, from the command li
                                     "  info SEGMENT                what was granted, who holds what, how far behind\n"
                                     "  send SEGMENT RING [FILE]    standard input or a file into a ring\n"
                                     "  recv SEGMENT RING [FILE]    out of a ring to standard output or a file\n"
+                                    "  grow SEGMENT RING           a larger ring in the place of one\n"
                                     "  recover SEGMENT             mend what the dead left\n"
                                     "  rm SEGMENT...               remove segments, or rings of one\n"
                                     "  doctor                      what this machine gives, and how to mend it\n"

@@ -19,6 +19,7 @@ int command_ls(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_recv(int argc, char **argv);
+int command_grow(int argc, char **argv);
 int command_recover(int argc, char **argv);
 int command_rm(int argc, char **argv);
 int command_doctor(int argc, char **argv);

@@ -73,7 +73,49 @@ static void print_slots(uint64_t slots, uint64_t slot_bytes)
            human_bytes(slot_bytes, longest, sizeof longest));
 }
 
-static void print_spsc(const char *name, const struct ring_spsc_info *ring)
+/* Of a ring that grew, or is a larger one in the place of another: which of them is in use. */
+struct growth {
+    char stem[RING_LAYOUT_NAME]; /* the name they share */
+    bool any;                    /* false: there is nothing to tell */
+    bool in_force;               /* what is sent now comes here */
+};
+
+static struct growth look_at_growth(struct ring_segment *segment, const struct ring_entry_info *entry,
+                                    const struct ring_spsc_info *ring)
+{
+    struct growth growth = { .any = ring->generation || ring->moved, .in_force = !ring->moved };
+    int stem = entry->generation ? (int)entry->stem : RING_NAME_MAX;
+    snprintf(growth.stem, sizeof growth.stem, "%.*s", stem, entry->name);
+    if (!ring->generation || ring->moved)
+        return growth;
+    char name[RING_LAYOUT_NAME + 16];
+    struct ring_spsc_info before = { .struct_size = sizeof before };
+    if (ring->generation == 1)
+        snprintf(name, sizeof name, "%s", growth.stem);
+    else
+        snprintf(name, sizeof name, "%s~%u", growth.stem, ring->generation - 1);
+    if (ring_spsc_info(segment, name, &before) == 0 && before.generation == ring->generation - 1)
+        growth.in_force = before.moved; /* else that one was drained, and its room given back */
+    return growth;
+}
+
+static void print_growth(const struct growth *growth, const struct ring_spsc_info *ring)
+{
+    char stem[3 * RING_LAYOUT_NAME];
+    if (!growth->any)
+        return;
+    printf("    %-9s generation %u of %s, ", "grown", ring->generation,
+           printable(growth->stem, sizeof growth->stem, stem, sizeof stem));
+    if (growth->in_force)
+        printf("in force\n");
+    else if (!ring->moved)
+        printf("not in force yet: its maker has not come over to it, or died before\n");
+    else
+        printf("replaced by generation %u%s\n", ring->generation + 1,
+               ring->messages ? "; the consumer takes what is left here first" : ", nothing is left here");
+}
+
+static void print_spsc(const char *name, const struct ring_spsc_info *ring, const struct growth *growth)
 {
     char capacity[32], longest[32], behind[32];
     printf("\n  ring %s (one producer, one consumer)\n", name);
@@ -81,6 +123,7 @@ static void print_spsc(const char *name, const struct ring_spsc_info *ring)
            human_bytes(ring->max_message, longest, sizeof longest));
     printf("    %-9s %" PRIu64 " messages, %s behind (head %" PRIu64 ", tail %" PRIu64 ")\n", "waiting", ring->messages,
            human_bytes(ring->tail - ring->head, behind, sizeof behind), ring->head, ring->tail);
+    print_growth(growth, ring);
     print_side("producer", &ring->producer);
     print_side("consumer", &ring->consumer);
 }
@@ -186,8 +229,9 @@ static void json_side(struct json *json, const char *role, const struct ring_sid
     json_close(json, '}');
 }
 
-static void json_spsc(struct json *json, const struct ring_spsc_info *ring)
+static void json_spsc(struct json *json, const struct ring_spsc_info *ring, const struct growth *growth)
 {
+    char stem[3 * RING_LAYOUT_NAME];
     json_number(json, "capacity", ring->capacity);
     json_number(json, "max_message", ring->max_message);
     json_number(json, "publish_bytes", ring->publish_bytes);
@@ -195,6 +239,10 @@ static void json_spsc(struct json *json, const struct ring_spsc_info *ring)
     json_number(json, "tail", ring->tail);
     json_number(json, "messages", ring->messages);
     json_number(json, "bytes_behind", ring->tail - ring->head);
+    json_number(json, "generation", ring->generation);
+    json_text(json, "generation_of", printable(growth->stem, sizeof growth->stem, stem, sizeof stem));
+    json_word(json, "replaced", ring->moved ? "true" : "false");
+    json_word(json, "in_force", growth->in_force ? "true" : "false");
     json_side(json, "producer", &ring->producer);
     json_side(json, "consumer", &ring->consumer);
 }
@@ -287,19 +335,21 @@ static void json_end(struct json *json, struct ring_segment *segment, const char
     json_close(json, '}');
 }
 
-static int show_spsc(struct ring_segment *segment, const char *ring, const char *name, struct json *json)
+static int show_spsc(struct ring_segment *segment, const struct ring_entry_info *entry, const char *name,
+                     struct json *json)
 {
     struct ring_spsc_info info = { .struct_size = sizeof info };
-    int error = ring_spsc_info(segment, ring, &info);
+    int error = ring_spsc_info(segment, entry->name, &info);
     if (error)
         return error;
+    struct growth growth = look_at_growth(segment, entry, &info);
     if (!json) {
-        print_spsc(name, &info);
+        print_spsc(name, &info, &growth);
         return 0;
     }
     json_begin(json, name, RING_KIND_SPSC);
-    json_spsc(json, &info);
-    json_end(json, segment, ring);
+    json_spsc(json, &info, &growth);
+    json_end(json, segment, entry->name);
     return 0;
 }
 
@@ -341,7 +391,7 @@ static int show_kind(struct ring_segment *segment, const struct ring_entry_info 
     printable(entry->name, sizeof entry->name, name, sizeof name);
     switch (entry->kind) {
     case RING_KIND_SPSC:
-        return show_spsc(segment, entry->name, name, json);
+        return show_spsc(segment, entry, name, json);
     case RING_KIND_MPMC:
         return show_mpmc(segment, entry->name, name, json);
     case RING_KIND_BROADCAST:

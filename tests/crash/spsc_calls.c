@@ -12,6 +12,11 @@ ACT grow(void)
     stage_account()->code = ring_spsc_grow(&producer, NULL);
 }
 
+ACT grow_unattended(void)
+{
+    stage_account()->code = ring_spsc_grow_unattended(segment, "ring", NULL);
+}
+
 #define USUAL   (IN(HALF) | IN(NEARLY_FULL) | IN(WRAP))
 #define SENDING (USUAL | IN(EMPTY))
 #define TAKING  (USUAL | IN(FULL))
@@ -88,6 +93,12 @@ const struct row spsc_rows[] = {
       .detail = "both sides die" },
     { "spsc grow", SEND, .act = grow, .sizes = 2, .fillings = IN(HALF), .first = grow,
       .first_prepare = open_and_send, .detail = "after one that died at that" },
+    { "spsc grow_unattended", SPSC, .prepare = attach, .act = grow_unattended, .sizes = SMALL, .fillings = IN(EMPTY),
+      .flags = IN_FLUX, .detail = "before the first producer" },
+    { "spsc grow_unattended", SPSC, .prepare = attach, .act = grow_unattended, .sizes = SMALL, .fillings = IN(HALF),
+      .flags = IN_FLUX | AFTER_CLOSE, .detail = "after one that closed" },
+    { "spsc grow_unattended", SPSC, .prepare = attach, .act = grow_unattended, .sizes = SMALL, .fillings = IN(WRAP),
+      .flags = IN_FLUX | AFTER_DEATH, .detail = "after one that died" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(EMPTY),
       .flags = IN_FLUX, .detail = "the first" },
     { "spsc open_producer", SPSC, .prepare = attach, .act = open_producer, .sizes = SMALL, .fillings = IN(WRAP),
