@@ -269,7 +269,7 @@ static error_t options_parse(int key, char *text, struct argp_state *state)
         reading->command = text;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "say what to do: throughput, latency, compare, report or list");
+        argp_error(state, "say what to do: compare, throughput, latency, blocks, wake, idle, report or list");
         return 0;
     case ARGP_KEY_END:
         options_sides(state, reading);
@@ -285,6 +285,9 @@ static const char options_doc[] =
     "  compare      throughput and round trip of all contestants\n"
     "  throughput   messages per second\n"
     "  latency      round trip, or one way with --rate\n"
+    "  blocks       payloads that are not copied: allocating and handing over; see its own --help, as of the next two\n"
+    "  wake         round trips of two that sleep until the other sends\n"
+    "  idle         processor time of one that waits, and for each message\n"
     "  report       charts and a page from a result in JSON\n"
     "  list         contestants, and which Debian packages bring more\n\n"
     "Contestants run in turn within each round, pinned, every message checked; before and after, a raw ping-pong of "

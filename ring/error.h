@@ -38,7 +38,8 @@
 RING_BEGIN_C
 
 /* The sentence on the last cold call of this thread that failed: what was asked, what stood against it, what to do.
- * Never NULL; "" when none failed yet. Valid until the thread's next cold call. Async-signal-safety: none. */
+ * Never NULL; "" when none failed yet. Valid until the thread's next cold call. Hot verbs (send, recv and their like)
+ * leave none: it would be of another call. Async-signal-safety: none. */
 RING_PUBLIC const char *ring_error_detail(void);
 
 /* For the library itself (libshmring-registry too): keeps the sentence and returns `code`, a negative errno. */

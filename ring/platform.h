@@ -24,8 +24,16 @@
 #define ring_atomic_store(object, value, order)    std::atomic_store_explicit(object, value, std::order)
 #define ring_atomic_exchange(object, value, order) std::atomic_exchange_explicit(object, value, std::order)
 #define ring_compiler_barrier()                    std::atomic_signal_fence(std::memory_order_seq_cst)
-#define RING_BEGIN_C                               extern "C" {
-#define RING_END_C                                 }
+/* A program that has its compiler warn of casts in C's manner, or of a function named as a struct is (as stat(2) is),
+ * means its own code. */
+#define RING_BEGIN_C                                                                                                   \
+    extern "C" {                                                                                                       \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wold-style-cast\"")                              \
+        _Pragma("GCC diagnostic ignored \"-Wzero-as-null-pointer-constant\"")                                          \
+            _Pragma("GCC diagnostic ignored \"-Wshadow\"")
+#define RING_END_C                                                                                                     \
+    _Pragma("GCC diagnostic pop")                                                                                      \
+    }
 #else
 #include <stdatomic.h>
 #define RING_ATOMIC(type)                          _Atomic(type)
@@ -84,6 +92,8 @@
 #else
 #define RING_UNROLL _Pragma("GCC unroll 8")
 #endif
+
+RING_BEGIN_C
 
 /* Tells the core that this is a spin loop: some tens of cycles. */
 RING_INLINE void ring_cpu_relax(void)
@@ -203,5 +213,7 @@ RING_INLINE void ring_copy_in(void *to, const void *from, size_t length)
     if (length > 8 * count)
         ring_copy((char *)to + 8 * count, (const char *)from + 8 * count, length - 8 * count);
 }
+
+RING_END_C
 
 #endif

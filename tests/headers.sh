@@ -23,8 +23,8 @@ for header in "$directory"/*.h; do
         fail "$header does not compile alone as C11"
     case $(sed -n 1p "$header") in *private*) continue ;; esac # only the public face is for C++
     if command -v c++ >/dev/null; then
-        c++ -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror -I"$directory/.." -fsyntax-only -x c++ "$header" ||
-            fail "$header does not compile alone as C++17"
+        c++ -std=c++17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast -Werror -I"$directory/.." -fsyntax-only -x c++ "$header" ||
+            fail "$header does not compile alone as C++17, or a C++ program's usual warnings find something in it"
     fi
 done
 
