@@ -232,7 +232,7 @@ RING_INLINE int ring_block_allocate(struct ring_blocks *blocks, size_t bytes, ui
 
 /* Gives a block back: one that this participant owns, or one in transit. 0; -ESTALE: it was freed since (a stale
  * handle, a double free), or the handle is of another pool; -EINVAL: no handle of this pool; -EPERM: it belongs to
- * another living participant. */
+ * another living participant; -EUCLEAN: the block's word is damaged. */
 RING_INLINE int ring_block_free(struct ring_blocks *blocks, uint64_t handle)
 {
     int code = ring_guard_enter(&blocks->guarded);
