@@ -46,6 +46,7 @@ static void set_up(void)
     file = open(path, O_RDWR | O_CLOEXEC);
     sound = malloc(sound_bytes);
     FUZZ_DEMAND(sound && pread(file, sound, sound_bytes, 0) == (ssize_t)sound_bytes);
+    fuzz_kernel_keep();
 }
 
 /* Patches of the script: where (2 bytes), how many bytes (1), what. Returns the size the file shall have. */
@@ -150,6 +151,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         set_up();
     if (!image)
         image = malloc(sound_bytes);
+    fuzz_kernel_begin();
+    fuzz_attack(0); /* counts steps from here */
+    fuzz_kernel_peer(size > 1 && data[1] >= 200 ? data[1] % 32 : 0);
     memcpy(image, sound, sound_bytes);
     size_t bytes = patch(image, data, size);
     FUZZ_DEMAND(ftruncate(file, (off_t)bytes) == 0);

@@ -7,6 +7,8 @@
 #include <sanitizer/asan_interface.h>
 #include <unistd.h>
 
+enum { STEPS_MOST = 1000000 }; /* of a call; a recovery of all there is takes a hundredth of it */
+
 struct ring_segment *fuzz_segment;
 unsigned char *fuzz_ring;
 size_t fuzz_ring_bytes;
@@ -15,17 +17,18 @@ static unsigned char *pristine;
 static const uint8_t *script;
 static size_t left;
 static unsigned attacked;
+static bool touched;   /* the peer has written something */
 static uint64_t until; /* loads before the peer writes again */
+static uint64_t steps; /* of this call */
 
-void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment))
+/* A nameless segment that ends where what `make` makes ends. */
+static void make_segment(unsigned entries, size_t footprint, int (*make)(struct ring_segment *segment))
 {
-    if (fuzz_segment)
-        return;
     char name[64];
     struct ring_segment_options options = ring_segment_defaults();
-    options.rings = 1;
+    options.rings = entries;
     options.flags = 0;
-    options.bytes = (size_t)ring_segment_arena(1) + footprint;
+    options.bytes = (size_t)ring_segment_arena(entries) + footprint;
     if (options.bytes < RING_SEGMENT_MIN_BYTES) {
         fprintf(stderr, "the ring would not lie at the end of its segment\n");
         abort();
@@ -34,13 +37,35 @@ void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment))
     FUZZ_DEMAND(ring_segment_create(&fuzz_segment, name, &options) == 0);
     FUZZ_DEMAND(ring_segment_unlink(name) == 0); /* attached it stays; nothing is left behind, however this ends */
     FUZZ_DEMAND(make(fuzz_segment) == 0);
-    struct ring_entry_info entry;
-    FUZZ_DEMAND(ring_segment_entry(fuzz_segment, 0, &entry) == 0);
-    fuzz_ring = fuzz_segment->memory.address + entry.offset;
-    fuzz_ring_bytes = entry.bytes;
-    FUZZ_DEMAND(entry.offset + entry.bytes == fuzz_segment->memory.bytes);
+}
+
+/* What lies from there on is under attack, and is put back before each execution. */
+static void expose(size_t from)
+{
+    fuzz_ring = fuzz_segment->memory.address + from;
+    fuzz_ring_bytes = fuzz_segment->memory.bytes - from;
     pristine = malloc(fuzz_ring_bytes);
     memcpy(pristine, fuzz_ring, fuzz_ring_bytes);
+    fuzz_kernel_keep();
+}
+
+void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment))
+{
+    if (fuzz_segment)
+        return;
+    make_segment(1, footprint, make);
+    struct ring_entry_info entry;
+    FUZZ_DEMAND(ring_segment_entry(fuzz_segment, 0, &entry) == 0);
+    FUZZ_DEMAND(entry.offset + entry.bytes == fuzz_segment->memory.bytes);
+    expose(entry.offset);
+}
+
+void fuzz_set_up_all(unsigned entries, size_t footprint, int (*make)(struct ring_segment *segment))
+{
+    if (fuzz_segment)
+        return;
+    make_segment(entries, footprint, make);
+    expose(RING_LAYOUT_PAGE);
 }
 
 /* ---- The script ---- */
@@ -74,17 +99,21 @@ static void next_attack(void)
 
 void fuzz_begin(const uint8_t *data, size_t size)
 {
-    memcpy(fuzz_ring, pristine, fuzz_ring_bytes);
+    fuzz_kernel_begin();
+    if (fuzz_ring)
+        memcpy(fuzz_ring, pristine, fuzz_ring_bytes);
     script = data;
     left = size;
     attacked = 0;
+    touched = false;
     next_attack();
+    fuzz_peer();
 }
 
 int64_t fuzz_limit(void)
 {
     uint64_t byte = fuzz_byte();
-    return byte < 250 ? RING_NO_WAIT : (int64_t)(byte - 249) * 3000;
+    return byte < 250 ? RING_NO_WAIT : (int64_t)(byte - 249) * 20000;
 }
 
 /* ---- The peer ---- */
@@ -127,6 +156,7 @@ static uint64_t any_value(uint64_t now)
 static void write_word(unsigned char *at, size_t size)
 {
     uint64_t value = 0;
+    touched = true;
     memcpy(&value, at, size);
     value = any_value(value);
     memcpy(at, &value, size);
@@ -140,9 +170,27 @@ void fuzz_scribble(void)
         write_word(fuzz_ring + at, 8);
 }
 
+void fuzz_peer(void)
+{
+    uint64_t byte = fuzz_byte();
+    touched |= byte >= 160;
+    fuzz_kernel_peer(byte < 160 ? 0 : byte % 32);
+}
+
+bool fuzz_clean(void)
+{
+    return !touched;
+}
+
+void fuzz_step(void)
+{
+    FUZZ_DEMAND(++steps < STEPS_MOST);
+}
+
 void fuzz_before_load(const volatile void *word, size_t size)
 {
     unsigned char *at = (unsigned char *)(uintptr_t)word;
+    fuzz_step();
     if (!(attacked & fuzz_role) || until == UINT64_MAX || !fuzz_ring || at < fuzz_ring ||
         at >= fuzz_ring + fuzz_ring_bytes || size > 8)
         return;
@@ -155,6 +203,7 @@ void fuzz_before_load(const volatile void *word, size_t size)
 void fuzz_attack(unsigned role)
 {
     attacked = role;
+    steps = 0;
 }
 
 /* ---- What is demanded ---- */
@@ -184,17 +233,22 @@ void fuzz_within(const void *data, size_t length, size_t most)
     fuzz_read(data, length);
 }
 
-void fuzz_judge(int64_t said, bool *poisoned)
+void fuzz_tells(int64_t said, const int *known)
 {
-    if (*poisoned)
-        FUZZ_DEMAND(said < 0);
-    *poisoned |= said == -EUCLEAN;
     if (said >= 0)
         return;
-    static const int known[] = { EAGAIN, ETIMEDOUT, EPIPE, EOWNERDEAD, EMSGSIZE, EBUSY, EINVAL, EUCLEAN, EOVERFLOW };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (said == -known[i])
+    for (; *known; known++)
+        if (said == -*known)
             return;
     fprintf(stderr, "a call says %lld, which its header does not tell of\n", (long long)said);
     abort();
+}
+
+void fuzz_judge(int64_t said, bool *poisoned)
+{
+    static const int known[] = { EAGAIN, ETIMEDOUT, EPIPE, EOWNERDEAD, EMSGSIZE, EBUSY, EINVAL, EUCLEAN, EOVERFLOW, 0 };
+    if (*poisoned)
+        FUZZ_DEMAND(said < 0);
+    *poisoned |= said == -EUCLEAN;
+    fuzz_tells(said, known);
 }

@@ -1,9 +1,10 @@
 /* fuzz.h - what the fuzz targets share: a ring, and a script of bytes that says what is called and what a hostile peer
  * writes into the ring, between calls and within them.
  *
- * One process, one thread: so every finding can be repeated from its input. The ring lies at the end of its segment,
- * with a guard page behind it; what lies before it is poisoned for AddressSanitizer while calls run. FUZZ_ROLE says
- * whose calls are under attack: the hook works during those only.
+ * One process, one thread, and a kernel that is simulated (kernel.c): so every finding can be repeated from its input,
+ * and an execution costs some 50 us, hardly a system call among them: the segment is made once, its bytes are put back
+ * before each. The ring lies at the end of its segment, with a guard page behind it; what lies before it is poisoned for
+ * AddressSanitizer while calls run. FUZZ_ROLE says whose calls are under attack: the hook works during those only.
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -41,6 +42,9 @@ extern size_t fuzz_ring_bytes;
 /* Once: a nameless segment with room for one ring of that footprint, made by `make`. */
 void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment));
 
+/* The same with several entries in the directory, which is under attack as well: fuzz_ring is where it begins. */
+void fuzz_set_up_all(unsigned entries, size_t footprint, int (*make)(struct ring_segment *segment));
+
 /* The ring as it was made, and a new script. */
 void fuzz_begin(const uint8_t *script, size_t size);
 
@@ -52,8 +56,17 @@ bool fuzz_more(void);
 /* The peer writes something somewhere into the ring. */
 void fuzz_scribble(void);
 
+/* The peer takes some seats' locks, or gives them back. */
+void fuzz_peer(void);
+
+/* It has done neither so far: so what calls do must be exactly right. */
+bool fuzz_clean(void);
+
 /* Around the calls under attack: 0 outside. */
 void fuzz_attack(unsigned role);
+
+/* Counts a load, or a look at the clock: a call that does not end is a finding. */
+void fuzz_step(void);
 
 /* Around calls that read the directory: openings and info. */
 void fuzz_directory(bool needed);
@@ -67,6 +80,15 @@ void fuzz_within(const void *data, size_t length, size_t most);
 /* A call said something that its header tells of; `poisoned` keeps that it said -EUCLEAN once. */
 void fuzz_judge(int64_t said, bool *poisoned);
 
+/* The same for other calls: `known` ends with 0. */
+void fuzz_tells(int64_t said, const int *known);
+
 int64_t fuzz_limit(void);
+
+/* ---- kernel.c ---- */
+
+void fuzz_kernel_keep(void);           /* what is held now is held between executions too */
+void fuzz_kernel_begin(void);          /* and nothing else is */
+void fuzz_kernel_peer(uint64_t seats); /* the peer holds the locks of these, as bits */
 
 #endif

@@ -191,8 +191,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             consume(0, what);
         else if (what < 220 && reading[1])
             consume(1, what);
-        else if (what < 244)
+        else if (what < 241)
             fuzz_scribble();
+        else if (what < 244)
+            fuzz_peer();
         else if (what < 247)
             look_around();
         else if (what < 251)

@@ -219,8 +219,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             produce(what);
         else if (what < 220 && consuming)
             consume(what);
-        else if (what < 244)
+        else if (what < 241)
             fuzz_scribble();
+        else if (what < 244)
+            fuzz_peer();
         else if (what < 247)
             look_around();
         else if (what < 251)
