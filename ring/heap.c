@@ -75,7 +75,7 @@ static bool is_dead(struct ring_heap *heap, uint64_t word)
     uint64_t holder = (word & HOLDER) - 1;
     if (holder == heap->seat)
         return true; /* our predecessor: we hold no lock before we have it */
-    return holder < heap->view.seat_count && !ring_heap_is_living(&heap->view, (unsigned)holder);
+    return !ring_heap_is_living(&heap->view, (unsigned)holder);
 }
 
 int ring_heap_lock(struct ring_heap *heap, int64_t timeout_ns)
@@ -88,6 +88,9 @@ int ring_heap_lock(struct ring_heap *heap, int64_t timeout_ns)
         if ((word & HOLDER) == 0) {
             if (try_lock(heap, word))
                 return 0;
+        } else if ((word & HOLDER) > heap->view.seat_count) {
+            return ring_error(-EUCLEAN, "the heap in %s is damaged: its lock names a seat that it does not have",
+                              heap->view.segment->name);
         } else if (spins >= SPINS) {
             if (is_dead(heap, word)) {
                 if (try_lock(heap, word))

@@ -169,6 +169,8 @@ static void forget(struct ring_heap *heap)
 static int settle_in(struct ring_heap *heap, int64_t timeout_ns)
 {
     int code = ring_heap_lock(heap, timeout_ns);
+    if (code == -EUCLEAN)
+        return code;
     if (code)
         return ring_error(code, "another process has held the lock of this heap of %s all the time: is it stopped?",
                           heap->view.segment->name);

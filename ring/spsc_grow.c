@@ -293,6 +293,10 @@ int ring_spsc_follow(struct ring_spsc_consumer *consumer)
     code = enter_relative(segment, consumer->entry, 1, &next);
     if (code)
         return code;
+    if (next.capacity <= consumer->ring_mask + 1) { /* rubbish: such a chain may never end */
+        ring_claim_drop(next.claim);
+        return ring_spsc_fail_consumer(consumer, -EUCLEAN);
+    }
     code = ring_spsc_take_role(segment, "", &next, RING_SPSC_CONSUMER, &died);
     if (code) {
         ring_claim_drop(next.claim);

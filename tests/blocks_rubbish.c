@@ -175,3 +175,26 @@ Test(blocks_rubbish, a_peer_that_writes_anything_into_a_heap_cannot_make_a_call_
         test_pool_end(segment);
     }
 }
+
+Test(blocks_rubbish, a_lock_that_names_no_seat_of_the_heap_is_told_and_not_waited_for)
+{
+    struct ring_heap_options options = ring_heap_defaults(BYTES);
+    struct ring_heap heap;
+    uint64_t reference, count;
+    options.seats = 4;
+    segment = test_create(RING_SEGMENT_MIN_BYTES + ring_heap_footprint_with(&options));
+    REQUIRE_OK(ring_heap_create_with(segment, "heap", &options));
+    outside = test_outside_open(test_name());
+    struct ring_layout_heap *control = (struct ring_layout_heap *)(uintptr_t)words_of(0, &count);
+    REQUIRE_OK(ring_heap_open(&heap, segment, "heap", RING_NO_WAIT));
+    for (uint64_t seat = 4; seat < 0xffff; seat = 2 * seat + 1) {
+        atomic_store(&control->lock, 7 << 16 | (seat + 1));
+        REQUIRE_REFUSED(ring_heap_allocate(&heap, 100, &reference, TEST_LONG), EUCLEAN);
+        REQUIRE_REFUSED(ring_heap_check(&heap, TEST_LONG), EUCLEAN);
+    }
+    atomic_store(&control->lock, 8 << 16);
+    REQUIRE_OK(ring_heap_allocate(&heap, 100, &reference, TEST_LONG));
+    REQUIRE_OK(ring_heap_close(&heap));
+    test_outside_close(&outside);
+    test_pool_end(segment);
+}

@@ -333,3 +333,21 @@ Test(rubbish, a_head_that_no_consumer_writes_poisons_the_producer)
     }
     end();
 }
+
+/* "ring~1" says that it is the next generation of "ring", whose producer says that it has moved on to it. */
+Test(rubbish, a_next_generation_that_is_no_larger_poisons_the_consumer)
+{
+    char byte;
+    begin(0);
+    REQUIRE_OK(ring_spsc_create(pair.segment, "ring~1", CAPACITY));
+    test_open_consumer(&pair.consumer, pair.segment);
+    struct ring_layout_entry *next = (struct ring_layout_entry *)(void *)(outside.bytes + RING_LAYOUT_PAGE) + 1;
+    ring_atomic_store(&next->generation, 1, memory_order_relaxed);
+    ring_atomic_store(&next->stem, 4, memory_order_relaxed);
+    struct ring_layout_spsc *control = (struct ring_layout_spsc *)(void *)ring;
+    ring_atomic_store(&control->producer.state, 1 << 8 | RING_ROLE_MOVED, memory_order_relaxed);
+    REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, RING_NO_WAIT), -EUCLEAN);
+    REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, RING_FOREVER), -EUCLEAN);
+    REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
+    end();
+}
