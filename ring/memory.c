@@ -132,14 +132,23 @@ static int verify_huge(const struct ring_memory *memory)
                       (unsigned long long)facts.huge_bytes, memory->bytes);
 }
 
-/* Each page now, or ENOSPC now; a signal only interrupts it. */
+/* Each page now, or ENOSPC now. On older kernels (6.1) a signal interrupts it, and what the call had reserved is given
+ * back: so it is asked for in smaller and smaller pieces, or a timer that is quicker than the whole would keep it from
+ * ever ending. */
 static int reserve(int fd, size_t bytes)
 {
-    int result;
-    do
-        result = fallocate(fd, 0, 0, (off_t)bytes);
-    while (result != 0 && errno == EINTR);
-    return result;
+    size_t piece = bytes;
+    size_t at = 0;
+    while (at < bytes) {
+        size_t now = piece < bytes - at ? piece : bytes - at;
+        if (fallocate(fd, 0, (off_t)at, (off_t)now) == 0)
+            at += now;
+        else if (errno != EINTR)
+            return -1;
+        else if (piece > ring_memory_page())
+            piece /= 2;
+    }
+    return 0;
 }
 
 /* Places and reserves the pages of a new object. */

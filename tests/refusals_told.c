@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <ring/layout.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 static struct ring_segment_info info_of(const struct ring_segment *segment)
 {
@@ -89,6 +90,20 @@ Test(refused, room_that_a_signal_interrupts_is_asked_for_again)
     test_refuse(CALL_ALLOCATE, 0, EINTR, false);
     REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
     REQUIRE_SAME(test_refuse_nothing(), 1);
+    finish(segment);
+}
+
+Test(refused, room_that_signals_interrupt_all_the_time_is_had_in_pieces)
+{
+    struct ring_segment *segment;
+    struct ring_segment_options options = test_plain(5 << 20);
+    test_room_at_once(300 << 10);
+    REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+    test_room_at_once(0);
+    struct stat file;
+    char path[TEST_NAME];
+    REQUIRE_SAME(stat(test_path(path, test_name()), &file), 0);
+    REQUIRE_SAME(file.st_blocks * 512, 5 << 20);
     finish(segment);
 }
 

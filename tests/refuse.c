@@ -24,6 +24,7 @@ static struct plan {
     unsigned at, seen, refused;
 } plans[2];
 
+static size_t room_at_once;
 static int64_t clock_step, clock_ahead;
 static long processors;
 static int pages_on[4];
@@ -56,6 +57,11 @@ void test_clock_runs(int64_t nanoseconds)
 {
     clock_step = nanoseconds;
     clock_ahead = 0;
+}
+
+void test_room_at_once(size_t bytes)
+{
+    room_at_once = bytes;
 }
 
 void test_processors(long count)
@@ -104,8 +110,6 @@ WRAP(fstat64, CALL_FSTAT, (int fd, void *status), (fd, status))
 WRAP(ftruncate, CALL_TRUNCATE, (int fd, off_t length), (fd, length))
 WRAP(ftruncate64, CALL_TRUNCATE, (int fd, off_t length), (fd, length))
 WRAP(fchmod, CALL_CHMOD, (int fd, mode_t mode), (fd, mode))
-WRAP(fallocate, CALL_ALLOCATE, (int fd, int mode, off_t offset, off_t length), (fd, mode, offset, length))
-WRAP(fallocate64, CALL_ALLOCATE, (int fd, int mode, off_t offset, off_t length), (fd, mode, offset, length))
 WRAP(mlock, CALL_LOCK_MEMORY, (const void *address, size_t length), (address, length))
 WRAP(mprotect, CALL_PROTECT, (void *address, size_t length, int rights), (address, length, rights))
 WRAP(linkat, CALL_LINK, (int from, const char *old, int to, const char *new, int flags), (from, old, to, new, flags))
@@ -131,6 +135,24 @@ static enum test_call advice_call(int advice)
 WRAP(madvise, advice_call(advice), (void *address, size_t length, int advice), (address, length, advice))
 
 /* Those that answer otherwise, or take more. */
+
+/* As older kernels answer who is interrupted all the time: nothing of it was done. */
+#define WRAP_ALLOCATE(name)                                                                                            \
+    int __real_##name(int fd, int mode, off_t offset, off_t length);                                                   \
+    int __wrap_##name(int fd, int mode, off_t offset, off_t length);                                                   \
+    int __wrap_##name(int fd, int mode, off_t offset, off_t length)                                                    \
+    {                                                                                                                  \
+        int result;                                                                                                    \
+        if (refused(CALL_ALLOCATE, &result))                                                                           \
+            return result;                                                                                             \
+        if (room_at_once && (size_t)length > room_at_once) {                                                           \
+            errno = EINTR;                                                                                             \
+            return -1;                                                                                                 \
+        }                                                                                                              \
+        return __real_##name(fd, mode, offset, length);                                                                \
+    }
+WRAP_ALLOCATE(fallocate)
+WRAP_ALLOCATE(fallocate64)
 
 #define WRAP_OPEN(name)                                                                                                \
     int __real_##name(const char *path, int flags, ...);                                                               \

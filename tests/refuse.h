@@ -50,6 +50,9 @@ unsigned test_refuse_nothing(void);
 /* What the clocks tell from now on: each look at the monotonic one finds it so much further; 0: the truth. */
 void test_clock_runs(int64_t nanoseconds);
 
+/* Room for more than so many bytes at once is refused with EINTR from now on; 0: the truth. */
+void test_room_at_once(size_t bytes);
+
 /* How many processors this machine has from now on; 0: the truth. */
 void test_processors(long count);
 
