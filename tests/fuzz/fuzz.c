@@ -182,6 +182,11 @@ bool fuzz_clean(void)
     return !touched;
 }
 
+void fuzz_soil(void)
+{
+    touched = true;
+}
+
 void fuzz_step(void)
 {
     FUZZ_DEMAND(++steps < STEPS_MOST);

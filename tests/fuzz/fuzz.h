@@ -59,8 +59,9 @@ void fuzz_scribble(void);
 /* The peer takes some seats' locks, or gives them back. */
 void fuzz_peer(void);
 
-/* It has done neither so far: so what calls do must be exactly right. */
+/* It has done neither so far, nor was it soiled: so what calls do must be exactly right. */
 bool fuzz_clean(void);
+void fuzz_soil(void);
 
 /* Around the calls under attack: 0 outside. */
 void fuzz_attack(unsigned role);

@@ -148,8 +148,8 @@ static void look_around(uint64_t what)
         FUZZ_DEMAND(entry.bytes <= fuzz_segment->memory.bytes &&
                     entry.offset <= fuzz_segment->memory.bytes - entry.bytes);
         ring_spsc_info(fuzz_segment, entry.name, &info);
-        if (what % 4 == 0)
-            ring_segment_free(fuzz_segment, entry.name);
+        if (what % 4 == 0 && ring_segment_free(fuzz_segment, entry.name) == 0)
+            fuzz_soil(); /* what was in it is lost, and the way to those behind it */
     }
     if (what % 4 == 1)
         ring_segment_recover(fuzz_segment, &report);

@@ -168,6 +168,16 @@ enum ring_claim_hold ring_claim_look(struct ring_witness *witness, int64_t byte)
     return hold_of(byte);
 }
 
+int ring_witness_open(const struct ring_witness *witness)
+{
+    return dup(witness->fd);
+}
+
+void ring_witness_close(const struct ring_witness *witness)
+{
+    close(witness->fd);
+}
+
 /* ---- Time ---- */
 
 int64_t ring_clock_monotonic(void)
