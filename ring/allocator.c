@@ -311,6 +311,7 @@ int ring_segment_free(struct ring_segment *segment, const char *name)
         /* R3: release; whoever entered before has left (the presence byte), whoever enters later sees this. */
         ring_atomic_store(&ring_directory_entry(segment, index)->word,
                           (entry.turn + 1) << RING_ENTRY_TURN | RING_ENTRY_FREE, memory_order_release);
+        ring_directory_give_back(segment, &entry);
         ring_claim_drop(alone);
     }
     ring_claim_drop(lock);

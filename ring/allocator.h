@@ -52,8 +52,8 @@ struct ring_pages {
     bool granted;                               /* all of it lies as asked; interleaved: even within one granule */
 };
 
-/* `name` NULL: of the whole segment; what was asked for single rings in it does not count there. Asks for each page:
- * some 0.1 us for each. -EINVAL (struct_size), -ENOENT and what else names may cause, -EUCLEAN. */
+/* `name` NULL: of the whole segment but its reserve; what was asked for single rings in it does not count there. Asks
+ * for each page: some 0.1 us for each. -EINVAL (struct_size), -ENOENT and what else names may cause, -EUCLEAN. */
 RING_PUBLIC int ring_segment_pages(struct ring_segment *segment, const char *name, struct ring_pages *pages);
 
 /* The node of a processor, for numa_node of options: of that on which the other side will run. RING_NODE_UNKNOWN: no

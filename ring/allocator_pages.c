@@ -9,12 +9,17 @@
  * When pages were replaced while others have the segment mapped, theirs are gone from those mappings, and come back by
  * a page fault at the first touch. So that this happens when opening, not later, who enters fills his mapping: once for
  * each entry and turn, `settled` remembers.
+ *
+ * What lies in the reserve has no memory before: a maker gets it, and learns here that there is none; who enters fills
+ * and locks his mapping of it; who frees gives all granules of the free room back that nothing else lies in. A maker
+ * that dies leaves memory that belongs to nothing, until the next one takes it or frees beside it.
  */
 #include <ring/allocator_private.h>
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <ring/error.h>
 #include <ring/numa.h>
@@ -77,6 +82,32 @@ void ring_directory_trim(const struct ring_segment *segment, int class, struct r
         gap->to = gap->to / granule * granule;
 }
 
+/* ---- Memory that comes with the rings ---- */
+
+static bool is_in_reserve(const struct ring_segment *segment, uint64_t end)
+{
+    return end > segment->memory.backed;
+}
+
+/* What the kernel refuses is not locked: info tells. */
+static int lock_range(const struct ring_segment *segment, const struct ring_numa_range *range)
+{
+    if (!range->locked || mlock(range->address, range->bytes) == 0 || !(segment->flags & RING_STRICT))
+        return 0;
+    return ring_error(-ENOMEM, "RING_STRICT: %zu KiB more could not be locked (%s): see 'ulimit -l'",
+                      range->bytes >> 10, strerror(errno));
+}
+
+/* Free room, as far as it is in the reserve and shares no granule with anything. */
+static void give_back(const struct ring_segment *segment, uint64_t from, uint64_t to)
+{
+    uint64_t granule = ring_directory_granule(segment);
+    from = ring_segment_round_up(from > segment->memory.backed ? from : segment->memory.backed, granule);
+    to = to / granule * granule;
+    if (from < to)
+        ring_memory_give_back(&segment->memory, &segment->object, from, to - from);
+}
+
 int ring_directory_settle_new(const struct ring_segment *segment, int class, const struct ring_gap *gap,
                               uint64_t offset, uint64_t bytes)
 {
@@ -88,6 +119,7 @@ int ring_directory_settle_new(const struct ring_segment *segment, int class, con
     if (to <= from)
         return 0;
     struct ring_numa_range range = range_of(segment, from, to);
+    bool later = is_in_reserve(segment, to);
     int node = class == RING_NODE_ANY ? segment->constants.numa_node : class;
     int code = 0;
     if (!segment->memory.given)
@@ -95,7 +127,34 @@ int ring_directory_settle_new(const struct ring_segment *segment, int class, con
     else if (!ring_numa_is_placed(&range, node))
         code = ring_error(-EOPNOTSUPP,
                           "the segment's memory was given, and is left as it is: not all of it is on node %d", node);
-    return code == -ENOSPC || (segment->flags & RING_STRICT) ? code : 0; /* else ring_segment_pages() tells */
+    if (code != -ENOSPC && !(segment->flags & RING_STRICT)) /* else ring_segment_pages() tells */
+        code = 0;
+    if (!code && later)
+        code = lock_range(segment, &range);
+    if (code && later)
+        give_back(segment, from, to);
+    return code;
+}
+
+void ring_directory_give_back(const struct ring_segment *segment, const struct ring_entry_info *gone)
+{
+    uint64_t from = segment->constants.arena_offset;
+    uint64_t to = segment->constants.bytes;
+    if (!is_in_reserve(segment, gone->offset + gone->bytes))
+        return;
+    for (unsigned i = 0; i < segment->constants.directory_entries; i++) {
+        struct ring_entry_info other;
+        int code = ring_directory_copy(segment, i, &other);
+        if (code == -ENOENT)
+            continue;
+        if (code)
+            return; /* damaged: where things lie is not known */
+        if (other.offset + other.bytes <= gone->offset)
+            from = other.offset + other.bytes > from ? other.offset + other.bytes : from;
+        else
+            to = other.offset < to ? other.offset : to;
+    }
+    give_back(segment, from, to);
 }
 
 /* The array of turns: made by the first who needs it. NULL: out of memory. */
@@ -117,7 +176,8 @@ static RING_ATOMIC(uint64_t) * settled_turns(struct ring_segment *segment)
 
 void ring_directory_settle(struct ring_segment *segment, const struct ring_entry_info *entry, unsigned index)
 {
-    if ((entry->turn == 0 && entry->node == RING_NODE_ANY) || segment->memory.given)
+    bool later = is_in_reserve(segment, entry->offset + entry->bytes);
+    if ((entry->turn == 0 && entry->node == RING_NODE_ANY && !later) || segment->memory.given)
         return; /* the pages that were there when this process attached */
     RING_ATOMIC(uint64_t) *turns = settled_turns(segment);
     if (turns && ring_atomic_load(&turns[index], memory_order_relaxed) == entry->turn + 1) /* S3: twice does no harm */
@@ -126,6 +186,8 @@ void ring_directory_settle(struct ring_segment *segment, const struct ring_entry
     struct ring_numa_range range = range_of(segment, entry->offset / granule * granule,
                                             ring_segment_round_up(entry->offset + entry->bytes, granule));
     (void)ring_numa_fill(&range); /* refused: the pages come when they are touched */
+    if (later)
+        (void)lock_range(segment, &range);
     if (turns)
         ring_atomic_store(&turns[index], entry->turn + 1, memory_order_relaxed); /* S3 */
 }
@@ -166,7 +228,7 @@ int ring_segment_pages(struct ring_segment *segment, const char *name, struct ri
                                   .asked = segment->constants.numa_node,
                                   .node = RING_NODE_UNKNOWN };
     if (!name) {
-        count(segment, 0, segment->constants.bytes, pages);
+        count(segment, 0, segment->memory.backed, pages);
         return 0;
     }
     struct ring_entry_info entry;

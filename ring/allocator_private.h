@@ -52,6 +52,10 @@ RING_PRIVATE void ring_directory_trim(const struct ring_segment *segment, int cl
 RING_PRIVATE int ring_directory_settle_new(const struct ring_segment *segment, int class, const struct ring_gap *gap,
                                            uint64_t offset, uint64_t bytes);
 
+/* Gives the memory of what was just freed back, with all free room around it, as far as it is in the reserve. The
+ * directory's lock is held. */
+RING_PRIVATE void ring_directory_give_back(const struct ring_segment *segment, const struct ring_entry_info *gone);
+
 /* Fills this process's mapping of a thing that was entered, if that may be needed. */
 RING_PRIVATE void ring_directory_settle(struct ring_segment *segment, const struct ring_entry_info *entry,
                                         unsigned index);

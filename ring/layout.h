@@ -31,8 +31,9 @@
 #define RING_LAYOUT_SIGNPOST      UINT64_C(0x4e4749534d485301) /* bytes 01 'S' 'H' 'M' 'S' 'I' 'G' 'N' */
 #define RING_LAYOUT_VERSION       UINT32_C(2)
 #define RING_LAYOUT_BYTE_ORDER    UINT32_C(0x01020304)
-#define RING_LAYOUT_NEEDS         UINT64_C(0) /* incompatible features this code knows: none yet */
-#define RING_LAYOUT_PAGE          4096        /* granule of the layout, whatever the machine's page is */
+#define RING_NEEDS_RESERVE        UINT64_C(1)        /* bit of `needs`: memory comes with the rings behind `backed` */
+#define RING_LAYOUT_NEEDS         RING_NEEDS_RESERVE /* incompatible features this code knows */
+#define RING_LAYOUT_PAGE          4096               /* granule of the layout, whatever the machine's page is */
 
 #define RING_LAYOUT_COMMAND 16 /* bytes of a command's name, as the kernel keeps it */
 #define RING_LAYOUT_NAME    64 /* bytes of a ring's name with its final zero */
@@ -59,7 +60,8 @@ struct ring_layout_segment {
     /* 112 */ uint32_t backing; /* enum ring_backing: what the memory is */
     /* 116 */ uint32_t removal; /* enum ring_removal: when its name goes */
     /* 120 */ uint64_t serial;  /* random; of a System V segment also in its signpost */
-    /* 128 */ uint8_t reserved[128];
+    /* 128 */ uint64_t backed;  /* with RING_NEEDS_RESERVE: so many bytes are in memory, the rest where rings lie */
+    /* 136 */ uint8_t reserved[120];
     /* 256 */
 };
 
@@ -85,7 +87,8 @@ struct ring_layout_signpost {
     /*  60 */ uint32_t mode;
     /*  64 */ uint64_t created_ns;
     /*  72 */ char creator_command[RING_LAYOUT_COMMAND];
-    /*  88 */ uint8_t reserved[168];
+    /*  88 */ uint64_t reserve; /* of `bytes`, at their end: in memory only where rings lie */
+    /*  96 */ uint8_t reserved[160];
     /* 256 */
 };
 
@@ -201,10 +204,12 @@ static_assert(offsetof(struct ring_layout_segment, bytes) == 32, "ABI");
 static_assert(offsetof(struct ring_layout_segment, arena_offset) == 56, "ABI");
 static_assert(offsetof(struct ring_layout_segment, creator_command) == 96, "ABI");
 static_assert(offsetof(struct ring_layout_segment, serial) == 120, "ABI");
+static_assert(offsetof(struct ring_layout_segment, backed) == 128, "ABI");
 static_assert(sizeof(struct ring_layout_signpost) == 256, "ABI");
 static_assert(offsetof(struct ring_layout_signpost, id) == 28, "ABI");
 static_assert(offsetof(struct ring_layout_signpost, serial) == 48, "ABI");
 static_assert(offsetof(struct ring_layout_signpost, creator_command) == 72, "ABI");
+static_assert(offsetof(struct ring_layout_signpost, reserve) == 88, "ABI");
 static_assert(sizeof(struct ring_layout_entry) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_entry, offset) == 8, "ABI");
 static_assert(offsetof(struct ring_layout_entry, name) == 32, "ABI");

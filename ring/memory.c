@@ -33,16 +33,17 @@ static void *map_at(const struct ring_memory *memory, const struct ring_memory_o
 {
     int rights = memory->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
     int huge = object->page ? MAP_HUGETLB | __builtin_ctzl(object->page) << MAP_HUGE_SHIFT : 0;
+    int later = memory->backed < memory->bytes ? MAP_NORESERVE : 0; /* huge pages set aside are promised to others */
     switch (object->kind) {
     case RING_MEMORY_SYSTEM_V:
         return shmat(object->id, start, SHM_REMAP | (memory->read_only ? SHM_RDONLY : 0));
     case RING_MEMORY_ANONYMOUS:
-        return mmap(start, memory->bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | huge, -1, 0);
+        return mmap(start, memory->bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | huge | later, -1, 0);
     case RING_MEMORY_FILE:
     case RING_MEMORY_GIVEN: /* never mapped */
         break;
     }
-    return mmap(start, memory->bytes, rights, MAP_SHARED | MAP_FIXED, object->fd, 0);
+    return mmap(start, memory->bytes, rights, MAP_SHARED | MAP_FIXED | later, object->fd, 0);
 }
 
 /* Reserves address space and puts the object on a 2 MiB boundary in it, or one of its own larger pages, with a page
@@ -80,19 +81,22 @@ static int place(struct ring_memory *memory, const struct ring_memory_object *ob
 static int prefault(const struct ring_memory *memory)
 {
     int how = memory->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
-    if (madvise(memory->address, memory->bytes, how) == 0)
+    if (madvise(memory->address, memory->backed, how) == 0)
         return 0;
     if (errno != EINVAL)
         return -errno;
-    for (size_t at = 0; at < memory->bytes; at += ring_memory_page()) /* a kernel before 5.14 */
+    if (memory->backed < memory->bytes)
+        return ring_error(-EOPNOTSUPP,
+                          "memory in reserve takes Linux 5.14: before, a lack of memory is told by a signal");
+    for (size_t at = 0; at < memory->backed; at += ring_memory_page()) /* a kernel before 5.14 */
         (void)ring_atomic_load((RING_ATOMIC(unsigned char) *)(void *)(memory->address + at), memory_order_relaxed);
     return 0;
 }
 
 static int make_huge(struct ring_memory *memory, bool strict)
 {
-    size_t whole = memory->bytes & ~(RING_MEMORY_HUGE - 1);
-    if (whole == 0 || whole != memory->bytes)
+    size_t whole = memory->backed & ~(RING_MEMORY_HUGE - 1);
+    if (whole == 0 || whole != memory->backed)
         memory->huge_error = -EINVAL;
     if (whole && madvise(memory->address, whole, MADV_COLLAPSE) != 0)
         memory->huge_error = -errno;
@@ -101,12 +105,12 @@ static int make_huge(struct ring_memory *memory, bool strict)
     return ring_error(-EOPNOTSUPP,
                       "RING_STRICT: 2 MiB pages were refused for a segment of %zu bytes (%s): it takes a "
                       "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB",
-                      memory->bytes, strerror(-memory->huge_error));
+                      memory->backed, strerror(-memory->huge_error));
 }
 
 static int lock_in_memory(struct ring_memory *memory, bool strict)
 {
-    if (mlock(memory->address, memory->bytes) == 0)
+    if (mlock(memory->address, memory->backed) == 0)
         return 0;
     memory->lock_error = -errno;
     if (!strict)
@@ -116,7 +120,7 @@ static int lock_in_memory(struct ring_memory *memory, bool strict)
     return ring_error(-ENOMEM,
                       "RING_STRICT: needs %zu KiB locked, RLIMIT_MEMLOCK is %llu KiB (%s): raise it with 'ulimit "
                       "-l', in /etc/security/limits.conf or by LimitMEMLOCK= of the service",
-                      memory->bytes >> 10, (unsigned long long)limit.rlim_cur >> 10, strerror(-memory->lock_error));
+                      memory->backed >> 10, (unsigned long long)limit.rlim_cur >> 10, strerror(-memory->lock_error));
 }
 
 /* Collapsing may be refused quietly for a part; RING_STRICT does not take it on trust. */
@@ -126,10 +130,10 @@ static int verify_huge(const struct ring_memory *memory)
     int code = ring_memory_ask(memory, &facts);
     if (code)
         return code;
-    if (facts.huge_bytes == memory->bytes)
+    if (facts.huge_bytes >= memory->backed)
         return 0;
     return ring_error(-EOPNOTSUPP, "RING_STRICT: only %llu of %zu bytes are mapped by 2 MiB pages",
-                      (unsigned long long)facts.huge_bytes, memory->bytes);
+                      (unsigned long long)facts.huge_bytes, memory->backed);
 }
 
 /* Each page now, or ENOSPC now. On older kernels (6.1) a signal interrupts it, and what the call had reserved is given
@@ -165,11 +169,11 @@ static int settle(struct ring_memory *memory, const struct ring_memory_object *o
             return code;
         memory->numa_error = code;
     }
-    if (object->kind == RING_MEMORY_FILE && !object->page && reserve(object->fd, memory->bytes) != 0)
+    if (object->kind == RING_MEMORY_FILE && !object->page && reserve(object->fd, memory->backed) != 0)
         return ring_error(-errno,
                           "no room for %zu KiB in " RING_MEMORY_DIRECTORY " (%s): see 'df " RING_MEMORY_DIRECTORY
                           "' and 'ringctl ls'; ask for fewer bytes, remove segments, or enlarge the tmpfs",
-                          memory->bytes >> 10, strerror(errno));
+                          memory->backed >> 10, strerror(errno));
     return 0;
 }
 
@@ -184,10 +188,12 @@ static int populate(struct ring_memory *memory, const struct ring_memory_object 
     if (!wish->dump)
         madvise(memory->address, memory->bytes, MADV_DONTDUMP); /* refused: a larger core file, nothing else */
     code = prefault(memory);
+    if (code == -EOPNOTSUPP)
+        return code;
     if (object->page) /* huge by nature, and never swapped */
-        return code ? ring_memory_no_huge(memory->bytes, object->page) : 0;
+        return code ? ring_memory_no_huge(memory->backed, object->page) : 0;
     if (code && create && object->kind != RING_MEMORY_FILE)
-        return ring_error(code, "no memory for %zu KiB (%s)", memory->bytes >> 10, strerror(-code));
+        return ring_error(code, "no memory for %zu KiB (%s)", memory->backed >> 10, strerror(-code));
     code = wish->huge ? make_huge(memory, wish->strict) : 0;
     if (!code && wish->lock)
         code = lock_in_memory(memory, wish->strict);
@@ -220,7 +226,9 @@ static int judge_given(struct ring_memory *memory, const struct ring_memory_wish
 int ring_memory_map(struct ring_memory *memory, const struct ring_memory_object *object, size_t bytes,
                     const struct ring_memory_wish *wish, bool create)
 {
-    *memory = (struct ring_memory){ .bytes = bytes, .read_only = wish->read_only, .page = object->page };
+    *memory = (struct ring_memory){
+        .bytes = bytes, .backed = bytes - wish->reserve, .read_only = wish->read_only, .page = object->page
+    };
     if (object->kind == RING_MEMORY_GIVEN) {
         memory->given = true;
         memory->address = object->given;
@@ -241,6 +249,14 @@ void ring_memory_unmap(struct ring_memory *memory)
     if (memory->address && !memory->given)
         munmap(memory->address - page, memory->bytes + 2 * page);
     memory->address = NULL;
+}
+
+void ring_memory_give_back(const struct ring_memory *memory, const struct ring_memory_object *object, uint64_t offset,
+                           uint64_t bytes)
+{
+    unsigned char *address = memory->address + offset;
+    munlock(address, bytes); /* what is locked is not given back */
+    (void)madvise(address, bytes, object->kind == RING_MEMORY_ANONYMOUS ? MADV_DONTNEED : MADV_REMOVE);
 }
 
 int ring_memory_allow(void *address, size_t bytes, bool write)

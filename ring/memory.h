@@ -43,11 +43,13 @@ struct ring_memory_wish {
     bool dump;
     bool read_only; /* for an existing object whose descriptor may be one for reading only */
     int node;       /* for a new object: as numa.h has it */
+    size_t reserve; /* bytes at the object's end that get memory later, piece by piece, and may lose it again */
 };
 
 struct ring_memory {
     unsigned char *address;
     size_t bytes;
+    size_t backed; /* of these, from the first on: what is not the reserve */
     bool read_only;
     bool given;     /* not ours to unmap */
     size_t page;    /* of its huge pages, 0: ordinary ones */
@@ -78,9 +80,10 @@ RING_PRIVATE int ring_memory_memfd(struct ring_memory_object *object, const char
 /* Its size is final from now on; so are its seals. `write`: nobody will map it for writing any more. */
 RING_PRIVATE int ring_memory_seal(int fd, bool write);
 
-/* A System V segment of that key, which must be new; `rights` as above. -EEXIST: the key is taken. */
+/* A System V segment of that key, which must be new; `rights` as above; `later`: a part of it gets memory later.
+ * -EEXIST: the key is taken. */
 RING_PRIVATE int ring_memory_system_v(struct ring_memory_object *object, int32_t key, size_t bytes, size_t page,
-                                      const struct ring_memory_rights *rights);
+                                      bool later, const struct ring_memory_rights *rights);
 
 /* Size of the pages of a file in a hugetlbfs, or 0. */
 RING_PRIVATE size_t ring_memory_huge_of(int fd);
@@ -104,6 +107,10 @@ RING_PRIVATE int ring_memory_map(struct ring_memory *memory, const struct ring_m
                                  const struct ring_memory_wish *wish, bool create);
 
 RING_PRIVATE void ring_memory_unmap(struct ring_memory *memory);
+
+/* Gives whole pages of the reserve, which are nobody's, back to the kernel, as far as it takes them. */
+RING_PRIVATE void ring_memory_give_back(const struct ring_memory *memory, const struct ring_memory_object *object,
+                                        uint64_t offset, uint64_t bytes);
 
 /* What this process may do from now on to whole pages of a mapping: read them, or write them as well. -ENOMEM: the
  * mapping would fall into more pieces than a process may have. */

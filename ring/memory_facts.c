@@ -80,8 +80,9 @@ int ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *
     }
     add_area(memory, &area, facts);
     fclose(smaps);
-    if (facts->huge_bytes == memory->bytes && facts->page_bytes < RING_MEMORY_HUGE)
+    uint64_t there = memory->backed < memory->bytes ? facts->resident_bytes : memory->bytes;
+    if (facts->huge_bytes == there && facts->page_bytes < RING_MEMORY_HUGE)
         facts->page_bytes = RING_MEMORY_HUGE;
-    facts->node = ring_numa_node_of(memory->address, memory->bytes);
+    facts->node = ring_numa_node_of(memory->address, memory->backed);
     return 0;
 }

@@ -214,10 +214,10 @@ static int system_v_refused(int error, int32_t key, size_t bytes, size_t page)
     }
 }
 
-int ring_memory_system_v(struct ring_memory_object *object, int32_t key, size_t bytes, size_t page,
+int ring_memory_system_v(struct ring_memory_object *object, int32_t key, size_t bytes, size_t page, bool later,
                          const struct ring_memory_rights *rights)
 {
-    int flags = IPC_CREAT | IPC_EXCL | (int)rights->mode;
+    int flags = IPC_CREAT | IPC_EXCL | (later ? SHM_NORESERVE : 0) | (int)rights->mode;
     if (page)
         flags |= SHM_HUGETLB | __builtin_ctzl(page) << HUGE_SHIFT;
     int id = shmget((key_t)key, bytes, flags);

@@ -26,8 +26,9 @@ enum { OPEN_ATTEMPTS = 1000 };
 
 #define LEAVING_LIMIT_NS INT64_C(200000000) /* how long an attach waits for somebody who is just removing the name */
 
-/* The struct's size before it grew: the offset of its first new field. */
-#define OLD_OPTIONS offsetof(struct ring_segment_options, backing)
+/* The struct's sizes before it grew: the offsets of its first new fields. */
+#define OLD_OPTIONS    offsetof(struct ring_segment_options, backing)
+#define BEFORE_RESERVE offsetof(struct ring_segment_options, reserve)
 
 /* ---- Options ---- */
 
@@ -36,7 +37,8 @@ int ring_segment_check_options(const struct ring_segment_options *given, struct 
     *options = ring_segment_defaults();
     if (!given)
         return 0;
-    if (given->struct_size != sizeof *given && given->struct_size != OLD_OPTIONS)
+    if (given->struct_size != sizeof *given && given->struct_size != BEFORE_RESERVE &&
+        given->struct_size != OLD_OPTIONS)
         return ring_error(-EINVAL, "struct_size is %zu, this library knows %zu: start from ring_segment_defaults()",
                           given->struct_size, sizeof *given);
     memcpy(options, given, given->struct_size);
@@ -130,18 +132,22 @@ static int map_checked(struct ring_segment *made, const union ring_segment_head 
     struct ring_memory_wish wish = ring_segment_wish(options);
     if (head->magic != RING_LAYOUT_SIGNPOST) {
         made->constants = head->segment;
+        wish.reserve = ring_segment_reserve(&head->segment);
         return ring_memory_map(&made->memory, &made->object, (size_t)head->segment.bytes, &wish, false);
     }
     int code = ring_system_v_find(&made->object, &head->signpost, file, path);
     if (!code && options->key && options->key != head->signpost.key)
         code = ring_error(-EINVAL, "%s has the System V key 0x%08x, not 0x%08x", path, (unsigned)head->signpost.key,
                           (unsigned)options->key);
+    wish.reserve = (size_t)head->signpost.reserve;
     if (!code)
         code = ring_memory_map(&made->memory, &made->object, (size_t)head->signpost.bytes, &wish, false);
     if (code)
         return code;
     memcpy(&made->constants, made->memory.address, sizeof made->constants);
     code = ring_segment_check_layout(&made->constants, head->signpost.bytes, head->signpost.mode, path);
+    if (!code && ring_segment_reserve(&made->constants) != head->signpost.reserve)
+        code = ring_error(-EUCLEAN, "%s is damaged: its file and its memory differ about the reserve", path);
     if (!code && made->constants.serial != head->signpost.serial)
         code = ring_error(-EPROTO, "the memory of %s is that of another segment: its number was used again", path);
     return code;

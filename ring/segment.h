@@ -85,8 +85,10 @@ struct ring_segment_options {
     int32_t key;       /* System V: the key. 0: that of path; without a path a random one, kept in the small file */
     uid_t owner;       /* create: its owner, or RING_ID_KEEP */
     gid_t group;       /* create: its group, or RING_ID_KEEP */
-    void *memory; /* create, given: `bytes` at a multiple of the page, which stay the caller's: he frees them, after
-                     the segment and all its endpoints are closed */
+    void *memory;   /* create, given: `bytes` at a multiple of the page, which stay the caller's: he frees them, after
+                       the segment and all its endpoints are closed */
+    size_t reserve; /* create: room for so many bytes more, which takes no memory until a ring is put there; in
+                       particular one that grows. What a removed ring had there goes back to the system. Not given */
 };
 
 RING_INLINE struct ring_segment_options ring_segment_defaults(void)
@@ -139,7 +141,8 @@ struct ring_segment_info {
     pid_t system_v_last_pid;       /* who attached or detached last */
     uint64_t system_v_attached_ns; /* when somebody last attached, CLOCK_REALTIME, whole seconds; 0: never */
     uint64_t system_v_detached_ns;
-    char path[288]; /* of the file that has the name; "" without one */
+    char path[288];         /* of the file that has the name; "" without one */
+    uint64_t reserve_bytes; /* of `bytes`: in memory only where rings lie */
 };
 
 /* A name is "feed" or "/feed": 1 to RING_SEGMENT_NAME_MAX bytes, no other slash, no control character, not "." or "..".

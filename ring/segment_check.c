@@ -25,6 +25,11 @@ uint64_t ring_segment_arena(unsigned entries)
                                  RING_LAYOUT_PAGE);
 }
 
+size_t ring_segment_reserve(const struct ring_layout_segment *first)
+{
+    return first->needs & RING_NEEDS_RESERVE ? (size_t)(first->bytes - first->backed) : 0;
+}
+
 int ring_segment_check_file(int fd, const char *path, unsigned flags, bool memfd, struct stat *file)
 {
     if (fstat(fd, file) != 0)
@@ -76,6 +81,10 @@ int ring_segment_check_layout(const struct ring_layout_segment *first, uint64_t 
         first->directory_entry_bytes != sizeof(struct ring_layout_entry) ||
         first->arena_offset != ring_segment_arena(first->directory_entries) || first->arena_offset > first->bytes)
         return ring_error(-EUCLEAN, "%s is damaged: its directory is not where it must be", path);
+    if (first->needs & RING_NEEDS_RESERVE &&
+        (first->backed < first->arena_offset || first->backed > first->bytes || first->backed % ring_memory_page()))
+        return ring_error(-EUCLEAN, "%s is damaged: it says that %llu of its %llu bytes are in memory", path,
+                          (unsigned long long)first->backed, (unsigned long long)first->bytes);
     if (first->mode & ~0777U || (mode & 022 & ~first->mode))
         return ring_error(-EPERM,
                           "%s lets more users write (mode %04o) than its creator asked for (%04o): somebody "
@@ -98,6 +107,7 @@ int ring_segment_check_signpost(const struct ring_layout_signpost *signpost, con
                  signpost->page_bytes == RING_MEMORY_GIGANTIC;
     if (!pages || signpost->bytes < RING_SEGMENT_MIN_BYTES || signpost->bytes > RING_SEGMENT_MAX_BYTES ||
         signpost->bytes % (signpost->page_bytes ? signpost->page_bytes : ring_memory_page()) != 0 ||
+        signpost->reserve >= signpost->bytes || signpost->reserve % ring_memory_page() ||
         signpost->removal > RING_REMOVE_WITH_LAST)
         return ring_error(-EUCLEAN, "%s is damaged: it tells of no segment that can be", path);
     if (signpost->mode & ~0777U || (file->st_mode & 022 & ~signpost->mode))

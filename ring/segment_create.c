@@ -33,6 +33,8 @@ static int check_backing(const struct ring_segment_options *options)
                                                           "aside by root are in a hugetlbfs, a memfd or System V");
     if (options->flags & RING_SEAL_WRITES && backing != RING_BACKING_MEMFD)
         return ring_error(-EINVAL, "RING_SEAL_WRITES: only a memfd can be sealed");
+    if (backing == RING_BACKING_GIVEN && options->reserve)
+        return ring_error(-EINVAL, "reserve: memory that is given is there");
     if (backing != RING_BACKING_GIVEN && options->memory)
         return ring_error(-EINVAL, "memory is for RING_BACKING_GIVEN only");
     if (backing != RING_BACKING_GIVEN)
@@ -51,6 +53,9 @@ static int check_shape(const struct ring_segment_options *options)
     if (options->bytes < RING_SEGMENT_MIN_BYTES || options->bytes > RING_SEGMENT_MAX_BYTES)
         return ring_error(-EINVAL, "a segment has %zu to %zu bytes, not %zu", RING_SEGMENT_MIN_BYTES,
                           RING_SEGMENT_MAX_BYTES, options->bytes);
+    if (options->reserve > RING_SEGMENT_MAX_BYTES - RING_MEMORY_GIGANTIC - options->bytes)
+        return ring_error(-EINVAL, "a reserve of %zu bytes behind %zu is more than a segment has: %zu",
+                          options->reserve, options->bytes, RING_SEGMENT_MAX_BYTES);
     if (options->mode & ~0777U || (options->mode & 0600) != 0600)
         return ring_error(-EINVAL, "mode %04o: permission bits only, and its owner must be able to read and write",
                           options->mode);
@@ -72,7 +77,7 @@ static void lay_out(struct ring_segment *segment, const struct ring_segment_opti
     *first = (struct ring_layout_segment){ .magic = RING_LAYOUT_MAGIC,
                                            .version = RING_LAYOUT_VERSION,
                                            .byte_order = RING_LAYOUT_BYTE_ORDER,
-                                           .needs = RING_LAYOUT_NEEDS,
+                                           .needs = options->reserve ? RING_NEEDS_RESERVE : 0,
                                            .bytes = segment->memory.bytes,
                                            .directory_offset = RING_LAYOUT_PAGE,
                                            .directory_entries = options->rings,
@@ -85,7 +90,8 @@ static void lay_out(struct ring_segment *segment, const struct ring_segment_opti
                                            .created_ns = ring_clock_realtime(),
                                            .backing = backing,
                                            .removal = options->removal,
-                                           .serial = first->serial };
+                                           .serial = first->serial,
+                                           .backed = options->reserve ? segment->memory.backed : 0 };
     ring_segment_describe_self(first->creator_command, &first->creator_started);
     if (backing == RING_BACKING_GIVEN) /* all other memory is new, so it is zero */
         memset(segment->memory.address, 0, segment->memory.bytes);
@@ -143,6 +149,7 @@ static int build(struct ring_segment *made, const struct ring_segment_options *o
                  const struct ring_memory_rights *rights)
 {
     struct ring_memory_wish wish = ring_segment_wish(options);
+    wish.reserve = options->reserve;
     if (getrandom(&made->constants.serial, sizeof made->constants.serial, 0) != sizeof made->constants.serial)
         return ring_error(-errno, "no random number for the segment (%s)", strerror(errno));
     int code = ring_segment_live(made);
@@ -199,19 +206,28 @@ static int create_sized(struct ring_segment **segment, const char *path, const c
     return code;
 }
 
+/* Both parts in whole pages of that size. */
+static int create_in_pages(struct ring_segment **segment, const char *path, const char *name,
+                           const struct ring_segment_options *options, size_t page)
+{
+    struct ring_segment_options whole = *options;
+    whole.reserve = (size_t)ring_segment_round_up(options->reserve, page);
+    return create_sized(segment, path, name, &whole,
+                        (size_t)ring_segment_round_up(options->bytes, page) + whole.reserve);
+}
+
 /* With the page of the backing; or with 2 MiB pages, and in a tiny tmpfs without them. */
 static int create_rounded(struct ring_segment **segment, const char *path, const char *name,
                           const struct ring_segment_options *options)
 {
     bool collapse = options->flags & RING_HUGE && !options->page_bytes && options->backing != RING_BACKING_GIVEN;
     size_t page = options->page_bytes ? options->page_bytes : ring_memory_page();
-    size_t small = (size_t)ring_segment_round_up(options->bytes, page);
-    size_t large = (size_t)ring_segment_round_up(options->bytes, RING_MEMORY_HUGE);
     if (!collapse)
-        return create_sized(segment, path, name, options, small);
-    int code = create_sized(segment, path, name, options, large);
-    if (code == -ENOSPC && small < large && !(options->flags & RING_STRICT))
-        code = create_sized(segment, path, name, options, small);
+        return create_in_pages(segment, path, name, options, page);
+    int code = create_in_pages(segment, path, name, options, RING_MEMORY_HUGE);
+    bool smaller = options->bytes % RING_MEMORY_HUGE || options->reserve % RING_MEMORY_HUGE;
+    if (code == -ENOSPC && smaller && !(options->flags & RING_STRICT))
+        code = create_in_pages(segment, path, name, options, page);
     return code;
 }
 

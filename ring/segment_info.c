@@ -13,8 +13,9 @@
 
 #include <ring/error.h>
 
-/* The struct's size before it grew: the offset of its first new field. */
-#define OLD_INFO offsetof(struct ring_segment_info, backing)
+/* The struct's sizes before it grew: the offsets of its first new fields. */
+#define OLD_INFO       offsetof(struct ring_segment_info, backing)
+#define BEFORE_RESERVE offsetof(struct ring_segment_info, reserve_bytes)
 
 void ring_segment_describe_self(char command[RING_LAYOUT_COMMAND], uint64_t *started)
 {
@@ -86,7 +87,8 @@ int ring_segment_info(const struct ring_segment *segment, struct ring_segment_in
     int code = ring_segment_usable(segment);
     if (code)
         return code;
-    if (!info || (info->struct_size != sizeof *info && info->struct_size != OLD_INFO))
+    if (!info ||
+        (info->struct_size != sizeof *info && info->struct_size != BEFORE_RESERVE && info->struct_size != OLD_INFO))
         return ring_error(-EINVAL, "set info.struct_size to sizeof(struct ring_segment_info) first");
     struct ring_memory_facts facts;
     struct stat file;
@@ -115,7 +117,8 @@ int ring_segment_info(const struct ring_segment *segment, struct ring_segment_in
                                       .created_ns = first->created_ns,
                                       .backing = first->backing,
                                       .removal = first->removal,
-                                      .group = file.st_gid };
+                                      .group = file.st_gid,
+                                      .reserve_bytes = segment->memory.bytes - segment->memory.backed };
     told.rings = count_rings(segment, &told.used_bytes);
     memcpy(told.name, segment->name, sizeof segment->name);
     memcpy(told.path, segment->witness.path, sizeof segment->witness.path);

@@ -41,6 +41,9 @@ RING_PRIVATE void ring_segment_drop(struct ring_segment *segment);
 RING_PRIVATE uint64_t ring_segment_round_up(uint64_t value, uint64_t to);
 RING_PRIVATE uint64_t ring_segment_arena(unsigned entries);
 
+/* Bytes of the reserve, at the end of the segment. */
+RING_PRIVATE size_t ring_segment_reserve(const struct ring_layout_segment *first);
+
 /* Name and start time (clock ticks after boot) of this process, for people to read. */
 RING_PRIVATE void ring_segment_describe_self(char command[RING_LAYOUT_COMMAND], uint64_t *started);
 

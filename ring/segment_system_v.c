@@ -55,7 +55,8 @@ static int make_memory(struct ring_segment *segment, struct ring_layout_signpost
             continue;
         int code = write_signpost(segment->witness.fd, signpost);
         if (!code)
-            code = ring_memory_system_v(&segment->object, signpost->key, signpost->bytes, signpost->page_bytes, rights);
+            code = ring_memory_system_v(&segment->object, signpost->key, signpost->bytes, signpost->page_bytes,
+                                        signpost->reserve != 0, rights);
         if (code != -EEXIST || chosen || attempt >= KEY_ATTEMPTS)
             return code;
     }
@@ -72,6 +73,7 @@ int ring_system_v_signpost(struct ring_segment *segment, const struct ring_segme
                                              .bytes = bytes,
                                              .page_bytes = options->page_bytes,
                                              .serial = segment->constants.serial,
+                                             .reserve = options->reserve,
                                              .creator_pid = getpid(),
                                              .mode = options->mode,
                                              .created_ns = ring_clock_realtime() };

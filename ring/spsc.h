@@ -163,8 +163,8 @@ RING_PUBLIC int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer);
  * consumer follows by itself when it has taken all of the old one, and whoever opens the ring by its name later finds
  * the right one. options NULL: twice the capacity; else bytes (more than now) and publish_bytes are used. The longest
  * message grows too: the consumer's buffers may have to. -EINVAL, -EBUSY: a reservation is open; -ENOSPC: no room for
- * it in the segment, or in its directory; -EEXIST: another ring has the name of the next generation, NAME~1;
- * -ENAMETOOLONG. The ring goes on as it was after any. See docs/growth.md. */
+ * it in the segment (see .reserve of its options), or in its directory, or no memory; -EEXIST: another ring has the
+ * name of the next generation, NAME~1; -ENAMETOOLONG. The ring goes on as it was after any. See docs/growth.md. */
 RING_PUBLIC int ring_spsc_grow(struct ring_spsc_producer *producer, const struct ring_spsc_options *options);
 
 /* The same by anybody who may write, for a ring that has no living producer: takes the role for a moment and leaves it

@@ -6,10 +6,20 @@
 
 enum { SMALL = 4096, ROOM = 8 << 20 };
 
-/* A small ring in a segment with room for larger ones. */
+/* A segment with room for larger rings: there already, or in reserve. */
+static inline struct ring_segment *test_roomy(bool reserve)
+{
+    struct ring_segment_options options = test_plain(reserve ? 64 << 10 : ROOM);
+    struct ring_segment *segment;
+    options.reserve = reserve ? ROOM : 0;
+    REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+    return segment;
+}
+
+/* A small ring that may grow. */
 static inline void test_growing_pair(struct test_pair *pair)
 {
-    pair->segment = test_create(ROOM);
+    pair->segment = test_roomy(false);
     REQUIRE_OK(ring_spsc_create(pair->segment, "ring", SMALL));
     test_open_producer(&pair->producer, pair->segment);
     test_open_consumer(&pair->consumer, pair->segment);

@@ -118,7 +118,8 @@ Test(refusal, each_constant_of_the_header_has_its_own_error)
     field_refused(FIELD(version), RING_LAYOUT_VERSION + 1, 4, EPROTONOSUPPORT);
     field_refused(FIELD(version), UINT32_MAX, 4, EPROTONOSUPPORT);
     field_refused(FIELD(byte_order), 0x04030201, 4, EPROTONOSUPPORT);
-    field_refused(FIELD(needs), 1, 8, EPROTONOSUPPORT);
+    field_refused(FIELD(needs), 2, 8, EPROTONOSUPPORT);
+    field_refused(FIELD(needs), RING_NEEDS_RESERVE, 8, EUCLEAN); /* and none of it in memory */
     field_refused(FIELD(needs), UINT64_C(1) << 63, 8, EPROTONOSUPPORT);
     field_refused(FIELD(bytes), header->bytes + 4096, 8, EUCLEAN);
     field_refused(FIELD(bytes), header->bytes - 4096, 8, EUCLEAN);

@@ -56,7 +56,7 @@ Test(spsc_growth_death, producers_killed_while_they_grow_the_ring_lose_nothing)
 {
     struct account *account = test_shared(sizeof *account);
     for (unsigned round = 0; round < test_rounds(40); round++) {
-        struct ring_segment *segment = test_create(ROOM);
+        struct ring_segment *segment = test_roomy(round % 2);
         struct ring_spsc_consumer consumer;
         uint64_t next = 0;
         REQUIRE_OK(ring_spsc_create(segment, "ring", SMALL));
@@ -105,7 +105,7 @@ Test(spsc_growth_death, consumers_killed_while_they_follow_lose_nothing)
 {
     struct account *account = test_shared(sizeof *account);
     for (unsigned round = 0; round < test_rounds(40); round++) {
-        struct ring_segment *segment = test_create(ROOM);
+        struct ring_segment *segment = test_roomy(round % 2);
         struct ring_spsc_producer producer;
         uint64_t sent = 0;
         REQUIRE_OK(ring_spsc_create(segment, "ring", SMALL));

@@ -261,7 +261,7 @@ static void json_backing(struct json *json, const struct ring_segment_info *info
 static void print_segment(const struct ring_segment_info *info)
 {
     char name[300], bytes[32], used[32], page[32], huge[32], locked[32], resident[32], owner[64], command[64];
-    char when[64] = "?";
+    char reserve[32], when[64] = "?";
     struct tm calendar;
     time_t created = (time_t)(info->created_ns / 1000000000);
     if (localtime_r(&created, &calendar))
@@ -269,6 +269,9 @@ static void print_segment(const struct ring_segment_info *info)
     printf("segment /%s\n", printable(info->name, sizeof info->name, name, sizeof name));
     printf("  %-10s %s, %s of it used, %u of %u rings\n", "size", human_bytes(info->bytes, bytes, sizeof bytes),
            human_bytes(info->used_bytes, used, sizeof used), info->rings, info->max_rings);
+    if (info->reserve_bytes)
+        printf("  %-10s %s of it, in memory only where rings lie\n", "reserve",
+               human_bytes(info->reserve_bytes, reserve, sizeof reserve));
     printf("  %-10s %s; %s in %s pages, %s locked, %s in memory\n", "pages",
            human_bytes(info->page_bytes, page, sizeof page), human_bytes(info->huge_bytes, huge, sizeof huge),
            info->page_bytes > HUGE_PAGE ? "huge" : "2 MiB", human_bytes(info->locked_bytes, locked, sizeof locked),
@@ -299,6 +302,7 @@ static void json_segment(struct json *json, const struct ring_segment_info *info
     json_text(json, "name", shown);
     json_number(json, "bytes", info->bytes);
     json_number(json, "used_bytes", info->used_bytes);
+    json_number(json, "reserve_bytes", info->reserve_bytes);
     json_number(json, "page_bytes", info->page_bytes);
     json_number(json, "huge_bytes", info->huge_bytes);
     json_number(json, "locked_bytes", info->locked_bytes);

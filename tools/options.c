@@ -78,6 +78,7 @@ static int parse_node(const struct argp_state *state, const char *text, const ch
 
 enum {
     KEY_RING_BYTES = 0x100,
+    KEY_RESERVE,
     KEY_MODE,
     KEY_NODE,
     KEY_RING_NODE,
@@ -271,6 +272,9 @@ static error_t parse_making(int key, char *argument, struct argp_state *state)
         if (making->segment.bytes < RING_SEGMENT_MIN_BYTES || making->segment.bytes > RING_SEGMENT_MAX_BYTES)
             argp_error(state, "--bytes %s: a segment has 32K to 4T", argument);
         return 0;
+    case KEY_RESERVE:
+        making->segment.reserve = parse_size(state, argument, "--reserve");
+        return 0;
     case KEY_MODE:
         making->segment.mode = parse_mode(state, argument);
         return 0;
@@ -299,6 +303,8 @@ static error_t parse_making(int key, char *argument, struct argp_state *state)
 
 static const struct argp_option making_options_table[] = {
     { "bytes", 'b', "SIZE", 0, "Size of a new segment (default: what its rings need); K, M, G: 1024", 10 },
+    { "reserve", KEY_RESERVE, "SIZE", 0, "Room for so much more in it, which takes no memory until a ring is put there",
+      10 },
     { "kind", 'k', "KIND", 0,
       "spsc (default): one producer, one consumer; mpmc: any number of each; broadcast: one producer, each consumer "
       "gets "
