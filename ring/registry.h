@@ -2,8 +2,9 @@
  * while others attach, detach and attach again. No lock and no shared write on the way of a look-up. Optional: needs
  * liburcu, is a library of its own (libshmring-registry), and ring.h does not include it.
  *
- * A look-up is a section, from ring_registry_enter() to ring_registry_leave(): what was found stays mapped until then,
- * whatever others do. What was detached, or replaced after its peer came again with a new segment, is closed and
+ * A look-up is a section, from ring_registry_enter() to ring_registry_leave(), or part of one that goes from
+ * ring_registry_begin_section() to ring_registry_end_section(): what was found stays mapped until then, whatever others
+ * do. What was detached, or replaced after its peer came again with a new segment, is closed and
  * unmapped after all sections that may have found it are over.
  *
  * Which end a thread gets: of MPMC rings, and as a consumer of a broadcast ring, a seat of its own, taken when it first
@@ -96,11 +97,22 @@ RING_PUBLIC int ring_registry_close(struct ring_registry_name **name);
  * follow; or no section: -ENOENT: not attached; -EINVAL: attached as another kind of end; -EBUSY: another section has
  * the one end; -EUSERS: too many threads, or all seats of the ring are taken; when a thread comes first, also the other
  * errors of opening that end. The second form looks a name up by its text: some times as long. */
-RING_PUBLIC int ring_registry_enter(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
+RING_INLINE int ring_registry_enter(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
 RING_PUBLIC int ring_registry_enter_by(const char *text, enum ring_registry_end kind, void **end);
 
 /* Ends the section, of that kind; not to be used afterwards: `end`, and what was peeked or reserved there. */
-RING_PUBLIC void ring_registry_leave(enum ring_registry_end kind, void *end);
+RING_INLINE void ring_registry_leave(enum ring_registry_end kind, void *end);
+
+/* A section for many look-ups, for who serves a burst: each is then a few loads, about half the time. What was found
+ * is good until the section ends; of all that is closed meanwhile nothing is unmapped before: end it before you sleep.
+ * Sections of both sorts may be within each other. */
+RING_INLINE void ring_registry_begin_section(void);
+RING_INLINE void ring_registry_end_section(void);
+
+/* In such a section: as enter, and nothing must follow. Not for the roles that a ring has once, which want enter and
+ * leave, there as elsewhere: -EINVAL. */
+RING_INLINE int ring_registry_find(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
+RING_PUBLIC int ring_registry_find_by(const char *text, enum ring_registry_end kind, void **end);
 
 /* Section and message in one, to or from whatever kind of ring bears the name. Waits in sections of at most 10 ms, so
  * it holds nobody up, and a message that waits goes to the ring that bears the name then. When the peer closed or died
@@ -123,5 +135,7 @@ struct ring_registry_info {
 RING_PUBLIC int ring_registry_info(struct ring_registry_info *info);
 
 RING_END_C
+
+#include <ring/registry_hot.h> /* sections and look-ups */
 
 #endif

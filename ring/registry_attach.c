@@ -84,20 +84,21 @@ static int take_segment(const char *name, unsigned flags, int64_t timeout_ns, st
 /* Closes what an entry holds; nobody can find it any more. Called without the lock. */
 static void close_entry(struct ring_registry_entry *entry)
 {
-    for (unsigned i = 0; i <= RING_REGISTRY_THREADS && entry->kind->bytes; i++)
-        ring_registry_empty(entry, i);
+    for (unsigned i = 0; i <= RING_REGISTRY_THREADS; i++)
+        ring_registry_place(entry, i, NULL);
     if (entry->single)
         ring_registry_close_end(entry->kind, entry->single);
     ring_registry_lock();
     drop_segment(entry->shared);
     ring_registry_unlock();
+    free(ring_atomic_load(&entry->line.far, memory_order_relaxed)); /* ordered by the grace period */
     free(entry);
 }
 
 /* In liburcu's helper thread, when all sections that may have found the entry are over. */
 static void close_later(struct rcu_head *rcu)
 {
-    RING_REGISTRY_ACQUIRE(&ring_registry_all);
+    RING_REGISTRY_ACQUIRE(&urcu_bp_gp);
     close_entry(caa_container_of(rcu, struct ring_registry_entry, rcu));
     ring_registry_lock();
     ring_registry_all.waiting--;
@@ -108,7 +109,7 @@ static void close_later(struct rcu_head *rcu)
 static void retire(struct ring_registry_entry *entry)
 {
     ring_registry_all.waiting++;
-    RING_REGISTRY_RELEASE(&ring_registry_all);
+    RING_REGISTRY_RELEASE(&urcu_bp_gp);
     urcu_bp_call_rcu(&entry->rcu, close_later);
 }
 
@@ -128,32 +129,30 @@ static void close_inherited(void)
 static int make_entry(struct ring_registry_entry **made, enum ring_registry_end end, const char *segment,
                       const char *ring, unsigned flags, int64_t timeout_ns)
 {
-    struct ring_registry_entry *entry = calloc(1, sizeof *entry);
+    struct ring_registry_entry *entry = aligned_alloc(RING_CACHE_LINE, sizeof *entry);
     if (!entry)
         return ring_error(-ENOMEM, "no memory for a registration");
+    memset((void *)entry, 0, sizeof *entry);
     int code = take_segment(segment, flags, timeout_ns, &entry->shared);
     if (code) {
         free(entry);
         return code;
     }
     entry->kind = ring_registry_kind(end);
-    entry->end = end;
+    entry->line.kind = end;
     entry->segment = entry->shared->segment;
     snprintf(entry->ring, sizeof entry->ring, "%s", ring ? ring : "");
     if (entry->kind->look) {
         code = ring_registry_await_ring(entry->kind, entry->segment, ring, timeout_ns);
     } else if (!entry->kind->bytes) {
-        struct ring_registry_holder *same = (struct ring_registry_holder *)(void *)entry->segment - 1;
-        for (unsigned i = 0; i <= RING_REGISTRY_THREADS; i++) /* an end stands behind its holder, see end_of() */
-            ring_atomic_store(&entry->ends[i], same, memory_order_relaxed); /* Y2: ordered by Y0 */
+        for (unsigned i = 0; i < RING_REGISTRY_NEAR; i++)
+            ring_atomic_store(&entry->line.near[i], entry->segment, memory_order_relaxed); /* ordered by Y0 */
     } else {
-        struct ring_registry_holder *holder =
-            ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
-        if (!holder && code == -EBUSY) { /* perhaps it is ours, detached and about to be closed */
+        entry->single = ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
+        if (!entry->single && code == -EBUSY && !urcu_bp_read_ongoing()) { /* ours, and about to be closed? */
             ring_registry_settle();
-            holder = ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
+            entry->single = ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
         }
-        entry->single = holder; /* ordered by Y0 */
     }
     if (code) {
         close_entry(entry);
@@ -183,10 +182,11 @@ static int check_options(const char *name, const struct ring_registry_options *o
 }
 
 /* Makes the name stand for that entry, or nothing; under the lock. */
-static void put(struct ring_registry_name *name, struct ring_registry_entry *entry)
+static void put(struct ring_registry_record *record, struct ring_registry_entry *entry)
 {
-    struct ring_registry_entry *before = ring_registry_entry_of(name);
-    ring_atomic_store(&name->entry, entry, memory_order_release); /* Y0: the entry is complete */
+    struct ring_registry_entry *before = ring_registry_entry_of(record);
+    /* Y0: release: the entry is complete. */
+    ring_atomic_store(&record->name.line, entry ? &entry->line : NULL, memory_order_release);
     if (before)
         retire(before);
 }
@@ -199,14 +199,14 @@ int ring_registry_attach(const char *text, const struct ring_registry_options *o
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
-    struct ring_registry_name *name = ring_registry_take_name(text);
-    bool taken = name && (ring_registry_entry_of(name) || name->coming);
-    if (name && !taken)
-        name->coming = true;
+    struct ring_registry_record *record = ring_registry_take_record(text);
+    bool taken = record && (ring_registry_entry_of(record) || record->coming);
+    if (record && !taken)
+        record->coming = true;
     else if (taken)
-        ring_registry_drop_name(name);
+        ring_registry_drop_record(record);
     ring_registry_unlock();
-    if (!name)
+    if (!record)
         return ring_error(-ENOMEM, "no memory for a name in the registry");
     if (taken)
         return ring_error(-EEXIST, "'%s' is attached already: detach it first, or refresh it", text);
@@ -214,22 +214,22 @@ int ring_registry_attach(const char *text, const struct ring_registry_options *o
     code = make_entry(&entry, options->end, options->segment ? options->segment : text, options->ring, options->flags,
                       timeout_ns);
     ring_registry_lock();
-    name->coming = false;
+    record->coming = false;
     if (code) {
-        ring_registry_drop_name(name);
+        ring_registry_drop_record(record);
     } else {
-        put(name, entry);
+        put(record, entry);
         ring_registry_all.attached++;
     }
     ring_registry_unlock();
     return code;
 }
 
-static void detach_locked(struct ring_registry_name *name)
+static void detach_locked(struct ring_registry_record *record)
 {
-    put(name, NULL);
+    put(record, NULL);
     ring_registry_all.attached--;
-    ring_registry_drop_name(name);
+    ring_registry_drop_record(record);
 }
 
 int ring_registry_detach(const char *text)
@@ -240,12 +240,12 @@ int ring_registry_detach(const char *text)
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
-    _urcu_bp_read_lock();
-    struct ring_registry_name *name = ring_registry_find(text);
-    bool attached = name && ring_registry_entry_of(name);
+    urcu_bp_read_lock();
+    struct ring_registry_record *record = ring_registry_find_record(text);
+    bool attached = record && ring_registry_entry_of(record);
     if (attached)
-        detach_locked(name);
-    _urcu_bp_read_unlock();
+        detach_locked(record);
+    urcu_bp_read_unlock();
     ring_registry_unlock();
     return attached ? 0 : ring_error(-ENOENT, "'%s' is not attached", text);
 }
@@ -257,14 +257,14 @@ int ring_registry_detach_all(void)
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
-    _urcu_bp_read_lock();
+    urcu_bp_read_lock();
     cds_lfht_for_each(ring_registry_all.table, &at, node)
     {
-        struct ring_registry_name *name = caa_container_of(node, struct ring_registry_name, node);
-        if (ring_registry_entry_of(name))
-            detach_locked(name);
+        struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
+        if (ring_registry_entry_of(record))
+            detach_locked(record);
     }
-    _urcu_bp_read_unlock();
+    urcu_bp_read_unlock();
     ring_registry_unlock();
     ring_registry_settle();
     return 0;
@@ -272,20 +272,20 @@ int ring_registry_detach_all(void)
 
 /* ---- Peers that came again ---- */
 
-/* Replaces what the name stands for if its segment's name leads to another one now. `name` is held by a user. */
-static int refresh(struct ring_registry_name *name)
+/* Replaces what the name stands for if its segment's name leads to another one now. `record` is held by a user. */
+static int refresh(struct ring_registry_record *record)
 {
     char segment[RING_SEGMENT_NAME_MAX + 2], ring[RING_LAYOUT_NAME];
     enum ring_registry_end end = RING_REGISTRY_SEGMENT;
     unsigned flags = 0;
     ring_registry_lock();
-    struct ring_registry_entry *before = name->coming ? NULL : ring_registry_entry_of(name);
+    struct ring_registry_entry *before = record->coming ? NULL : ring_registry_entry_of(record);
     int code = before ? ring_segment_is_current(before->segment) : 1;
     if (code == 0) {
-        name->coming = true;
+        record->coming = true;
         memcpy(segment, before->shared->name, sizeof segment);
         memcpy(ring, before->ring, sizeof ring);
-        end = before->end;
+        end = before->line.kind;
         flags = before->shared->flags;
     }
     ring_registry_unlock();
@@ -294,9 +294,9 @@ static int refresh(struct ring_registry_name *name)
     struct ring_registry_entry *entry;
     code = make_entry(&entry, end, segment, ring, flags, RING_NO_WAIT);
     ring_registry_lock();
-    name->coming = false;
-    if (!code && ring_registry_entry_of(name) == before) {
-        put(name, entry);
+    record->coming = false;
+    if (!code && ring_registry_entry_of(record) == before) {
+        put(record, entry);
         ring_registry_all.replaced++;
         code = 1;
     } else if (!code) { /* detached meanwhile */
@@ -312,7 +312,7 @@ int ring_registry_refresh(const char *text)
     int code = ring_registry_open(&name, text);
     if (code)
         return code;
-    code = refresh(name);
+    code = refresh(ring_registry_record_of(name));
     ring_registry_close(&name);
     return code;
 }
@@ -321,29 +321,33 @@ int ring_registry_refresh_all(void)
 {
     struct cds_lfht_iter at;
     struct cds_lfht_node *node;
-    struct ring_registry_name **held = NULL;
+    struct ring_registry_record **held = NULL;
     size_t count = 0;
     int replaced = 0, worst = 0;
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
     held = calloc(ring_registry_all.names + 1, sizeof *held);
-    _urcu_bp_read_lock();
+    urcu_bp_read_lock();
     cds_lfht_for_each(ring_registry_all.table, &at, node)
     {
-        struct ring_registry_name *name = caa_container_of(node, struct ring_registry_name, node);
-        if (held && ring_registry_entry_of(name) && count < ring_registry_all.names) {
-            name->users++;
-            held[count++] = name;
+        struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
+        if (held && ring_registry_entry_of(record) && count < ring_registry_all.names) {
+            record->users++;
+            held[count++] = record;
         }
     }
-    _urcu_bp_read_unlock();
+    urcu_bp_read_unlock();
     ring_registry_unlock();
+    if (!held)
+        return ring_error(-ENOMEM, "no memory to hold the names of the registry");
     for (size_t i = 0; i < count; i++) {
         int code = refresh(held[i]);
         replaced += code > 0;
         worst = code < 0 ? code : worst;
-        ring_registry_close(&held[i]);
+        ring_registry_lock();
+        ring_registry_drop_record(held[i]);
+        ring_registry_unlock();
     }
     free(held);
     return worst ? worst : replaced;
@@ -368,9 +372,10 @@ int ring_registry_open(struct ring_registry_name **name, const char *text)
         return code;
     if (!ring_registry_lock())
         return -ENOMEM;
-    *name = ring_registry_take_name(text);
+    struct ring_registry_record *record = ring_registry_take_record(text);
+    *name = record ? &record->name : NULL;
     ring_registry_unlock();
-    return *name ? 0 : ring_error(-ENOMEM, "no memory for a name in the registry");
+    return record ? 0 : ring_error(-ENOMEM, "no memory for a name in the registry");
 }
 
 int ring_registry_close(struct ring_registry_name **name)
@@ -378,7 +383,7 @@ int ring_registry_close(struct ring_registry_name **name)
     if (!name || !*name)
         return ring_error(-EBADF, "the name is NULL: closed already, or never opened");
     ring_registry_lock();
-    ring_registry_drop_name(*name);
+    ring_registry_drop_record(ring_registry_record_of(*name));
     ring_registry_unlock();
     *name = NULL;
     return 0;

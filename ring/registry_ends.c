@@ -102,8 +102,8 @@ const struct ring_registry_kind *ring_registry_kind(enum ring_registry_end end)
     return (unsigned)end < RING_REGISTRY_ENDS ? &kinds[end] : NULL;
 }
 
-struct ring_registry_holder *ring_registry_open_end(const struct ring_registry_kind *kind, struct ring_segment *segment,
-                                                    const char *ring, int64_t timeout_ns, int *code)
+void *ring_registry_open_end(const struct ring_registry_kind *kind, struct ring_segment *segment, const char *ring,
+                             int64_t timeout_ns, int *code)
 {
     size_t bytes = sizeof(struct ring_registry_holder) + kind->bytes;
     bytes = (bytes + RING_LINE_PAIR - 1) / RING_LINE_PAIR * RING_LINE_PAIR;
@@ -113,13 +113,12 @@ struct ring_registry_holder *ring_registry_open_end(const struct ring_registry_k
         return NULL;
     }
     memset((void *)holder, 0, bytes);
-    holder->once = kind->once;
     *code = kind->open(holder + 1, segment, ring, timeout_ns);
     if (*code) {
         free(holder);
         return NULL;
     }
-    return holder;
+    return holder + 1;
 }
 
 /* Opening an end to see that it can be would tell the other side of a peer that came and went. */
@@ -138,20 +137,46 @@ int ring_registry_await_ring(const struct ring_registry_kind *kind, struct ring_
     }
 }
 
-void ring_registry_close_end(const struct ring_registry_kind *kind, struct ring_registry_holder *holder)
+void ring_registry_close_end(const struct ring_registry_kind *kind, void *end)
 {
-    kind->close(holder + 1);
-    free(holder);
+    kind->close(end);
+    free((struct ring_registry_holder *)end - 1);
 }
 
-void ring_registry_empty(struct ring_registry_entry *entry, unsigned place)
+/* The place of that number; NULL: there is none yet, or no memory for it. */
+static RING_ATOMIC(void *) * place_of(struct ring_registry_entry *entry, unsigned number, bool make)
 {
+    struct ring_registry_line *line = &entry->line;
+    if (number < RING_REGISTRY_NEAR)
+        return &line->near[number];
+    struct ring_registry_far *far = ring_atomic_load(&line->far, memory_order_acquire); /* Y6 */
+    if (!far && make && (far = calloc(1, sizeof *far))) {
+        for (unsigned i = 0; i <= RING_REGISTRY_THREADS - RING_REGISTRY_NEAR && !entry->kind->bytes; i++)
+            ring_atomic_store(&far->ends[i], entry->segment, memory_order_relaxed); /* ordered by Y6 */
+        struct ring_registry_far *other = NULL;
+        /* Y6: release, pairs with itself: the array is complete. Another thread may have been faster. */
+        if (!atomic_compare_exchange_strong_explicit(&line->far, &other, far, memory_order_acq_rel,
+                                                     memory_order_acquire)) {
+            free(far);
+            far = other;
+        }
+    }
+    return far ? &far->ends[number - RING_REGISTRY_NEAR] : NULL;
+}
+
+int ring_registry_place(struct ring_registry_entry *entry, unsigned number, void *end)
+{
+    RING_ATOMIC(void *) *place = place_of(entry, number, end != NULL);
+    if (!place)
+        return end ? ring_error(-ENOMEM, "no memory for the end of a ring") : 0;
     if (!entry->kind->bytes)
-        return;
-    /* Y3: acquire, pairs with Y2: the end is complete. */
-    struct ring_registry_holder *holder = ring_atomic_exchange(&entry->ends[place], NULL, memory_order_acquire);
-    if (holder)
-        ring_registry_close_end(entry->kind, holder);
+        return 0;
+    /* Y2: release, and Y3: acquire: the end is complete for whoever closes it. A thread of this number before us may
+     * have ended just after the entry was detached, and left its end. */
+    void *before = ring_atomic_exchange(place, end, memory_order_acq_rel);
+    if (before)
+        ring_registry_close_end(entry->kind, before);
+    return 0;
 }
 
 #endif

@@ -7,7 +7,7 @@
 #ifdef RING_HAVE_LIBURCU
 #include <stdbool.h>
 
-#include <urcu/static/urcu-bp.h> /* the two functions used here are meant for any licence: see their comments */
+#include <urcu/static/urcu-bp.h> /* for its types: none of its functions is used */
 #include <urcu/urcu-bp.h>
 
 #include <urcu/rculfhash.h>
@@ -29,10 +29,9 @@ RING_PRIVATE const struct ring_registry_kind *ring_registry_kind(enum ring_regis
 
 /* ---- What is registered ---- */
 
-/* Stands before an end in memory. */
+/* Stands before an end in memory, but not before a segment. */
 struct RING_ALIGNED(RING_LINE_PAIR) ring_registry_holder {
     RING_ATOMIC(uint32_t) claimed; /* of a role that exists once: 1: a section has it */
-    bool once;
 };
 
 /* A segment, mapped once for all that is attached from it. Protected by the cold lock. */
@@ -44,13 +43,10 @@ struct ring_registry_segment {
     char name[RING_SEGMENT_NAME_MAX + 2];
 };
 
-/* What a name stands for at a time. All but the ends is constant once it can be found. */
+/* What a name stands for at a time. Of a segment all ends are the segment. */
 struct ring_registry_entry {
-    enum ring_registry_end end;
-    /* By thread number; [0], of threads without one, stays empty. A segment, which has no holder, is entered in
-     * all of them as if it stood behind one. */
-    RING_ATOMIC(struct ring_registry_holder *) ends[RING_REGISTRY_THREADS + 1];
-    struct ring_registry_holder *single; /* the end of a role that the ring has once */
+    struct ring_registry_line line;
+    void *single; /* the end of a role that the ring has once */
     const struct ring_registry_kind *kind;
     struct ring_segment *segment;
     struct ring_registry_segment *shared;
@@ -60,8 +56,8 @@ struct ring_registry_entry {
 };
 
 /* A name. Lives while it is attached or open (`users`, under the cold lock), and a grace period longer. */
-struct ring_registry_name {
-    RING_ATOMIC(struct ring_registry_entry *) entry; /* NULL: not attached. Stored under the cold lock */
+struct ring_registry_record {
+    struct ring_registry_name name; /* stored under the cold lock */
     struct cds_lfht_node node;
     uint64_t hash;
     unsigned users;
@@ -71,7 +67,7 @@ struct ring_registry_name {
 };
 
 struct ring_registry {
-    RING_ATOMIC(struct cds_lfht *) table; /* of struct ring_registry_name, by text; made once */
+    RING_ATOMIC(struct cds_lfht *) table; /* of struct ring_registry_record, by text; made once */
     struct ring_registry_segment *segments;
     struct ring_registry_entry *inherited; /* of the parent: closed by the child's next cold call */
     uint64_t names, attached, waiting, replaced, buckets;
@@ -86,42 +82,43 @@ RING_PRIVATE void ring_registry_unlock(void);
 
 RING_PRIVATE int ring_registry_check_name(const char *text);
 
-/* What a name stands for now; NULL: nothing. In a section, or under the lock. */
-RING_INLINE struct ring_registry_entry *ring_registry_entry_of(struct ring_registry_name *name)
+RING_INLINE struct ring_registry_record *ring_registry_record_of(struct ring_registry_name *name)
 {
-    return ring_atomic_load(&name->entry, memory_order_acquire); /* Y0 */
+    return caa_container_of(name, struct ring_registry_record, name);
 }
 
+/* What a name stands for now; NULL: nothing. In a section, or under the lock. */
+RING_INLINE struct ring_registry_entry *ring_registry_entry_of(struct ring_registry_record *record)
+{
+    struct ring_registry_line *line = ring_atomic_load(&record->name.line, memory_order_acquire); /* Y0 */
+    return line ? caa_container_of(line, struct ring_registry_entry, line) : NULL;
+}
+
+/* The table of names, once. NULL: no memory. */
+RING_PRIVATE struct cds_lfht *ring_registry_make_table(void);
+
 /* Finds a name by its text; the caller is in a section. NULL: none. */
-RING_PRIVATE struct ring_registry_name *ring_registry_find(const char *text);
+RING_PRIVATE struct ring_registry_record *ring_registry_find_record(const char *text);
 
 /* The same, made when there is none; one more user of it. Under the lock. */
-RING_PRIVATE struct ring_registry_name *ring_registry_take_name(const char *text);
-RING_PRIVATE void ring_registry_drop_name(struct ring_registry_name *name);
+RING_PRIVATE struct ring_registry_record *ring_registry_take_record(const char *text);
+RING_PRIVATE void ring_registry_drop_record(struct ring_registry_record *record);
 
 /* An end of that entry, open. NULL: *code tells why not. */
-RING_PRIVATE struct ring_registry_holder *ring_registry_open_end(const struct ring_registry_kind *kind,
-                                                                 struct ring_segment *segment, const char *ring,
-                                                                 int64_t timeout_ns, int *code);
+RING_PRIVATE void *ring_registry_open_end(const struct ring_registry_kind *kind, struct ring_segment *segment,
+                                          const char *ring, int64_t timeout_ns, int *code);
+
+/* This thread's end of an entry found in the section: 0; else NULL, and why not. */
+RING_PRIVATE int ring_registry_end_of(struct ring_registry_entry *entry, void **end);
 
 /* Waits until there is a ring for such an end. */
 RING_PRIVATE int ring_registry_await_ring(const struct ring_registry_kind *kind, struct ring_segment *segment,
                                           const char *ring, int64_t timeout_ns);
-RING_PRIVATE void ring_registry_close_end(const struct ring_registry_kind *kind, struct ring_registry_holder *holder);
+RING_PRIVATE void ring_registry_close_end(const struct ring_registry_kind *kind, void *end);
 
-/* Takes the end out of its place and closes it; one of several that try does. */
-RING_PRIVATE void ring_registry_empty(struct ring_registry_entry *entry, unsigned place);
-
-/* ---- ThreadSanitizer does not see what liburcu orders, so it is told. ---- */
-#if RING_THREAD_SANITIZER
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#define RING_REGISTRY_RELEASE(address) __tsan_release((void *)(uintptr_t)(address))
-#define RING_REGISTRY_ACQUIRE(address) __tsan_acquire((void *)(uintptr_t)(address))
-#else
-#define RING_REGISTRY_RELEASE(address) ((void)0)
-#define RING_REGISTRY_ACQUIRE(address) ((void)0)
-#endif
+/* Puts an end, or NULL, into the place of that number and closes what was there; one of several that try does. -ENOMEM:
+ * there is no such place, nor memory for one. */
+RING_PRIVATE int ring_registry_place(struct ring_registry_entry *entry, unsigned number, void *end);
 
 #endif
 #endif

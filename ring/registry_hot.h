@@ -1,0 +1,139 @@
+/* registry_hot.h - level 7: sections and look-ups of the registry, for the compiler to put where they are called. What
+ * each verb does is told in registry.h, why it is right in registry.c. The labels are those of there.
+ */
+#ifndef RING_REGISTRY_HOT_H
+#define RING_REGISTRY_HOT_H
+
+#include <ring/registry.h>
+
+RING_BEGIN_C
+
+/* ---- What a look-up reads; not for callers. ---- */
+
+#define RING_REGISTRY_NEAR 6 /* threads of lower numbers have their ends in an entry's first line */
+
+/* The ends of the threads with higher numbers; made for the first of them that comes. */
+struct ring_registry_far {
+    RING_ATOMIC(void *) ends[RING_REGISTRY_THREADS + 1 - RING_REGISTRY_NEAR];
+};
+
+/* What a name stands for at a time: its first line, which is all that is read of it. All but the ends is constant once
+ * it can be found. By number of the thread; [0] is for threads without one, and empty but for segments. */
+struct RING_ALIGNED(RING_CACHE_LINE) ring_registry_line {
+    enum ring_registry_end kind;
+    RING_ATOMIC(struct ring_registry_far *) far;
+    RING_ATOMIC(void *) near[RING_REGISTRY_NEAR];
+};
+
+struct ring_registry_name {
+    RING_ATOMIC(struct ring_registry_line *) line; /* NULL: not attached */
+};
+
+/* What a thread has of its own. */
+struct ring_registry_thread {
+    /* Leads to the pointer to this thread's word that liburcu keeps, and makes NULL when the thread ends; or to a NULL,
+     * before the first section, and where there is no membarrier: then all goes the slow way. */
+    RING_ATOMIC(unsigned long) *const *word;
+    RING_ATOMIC(unsigned long) * period; /* liburcu's count of grace periods: what a word has in a section */
+    unsigned number;                     /* 0: none yet */
+};
+
+extern RING_PUBLIC __thread struct ring_registry_thread ring_registry_self __attribute__((tls_model("initial-exec")));
+
+/* The bits of a word that count sections within sections. */
+#define RING_REGISTRY_NEST ((1UL << sizeof(long) * 4) - 1)
+
+RING_PUBLIC void ring_registry_begin_slowly(void);
+RING_PUBLIC void ring_registry_end_slowly(void);
+RING_PUBLIC int ring_registry_find_slowly(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
+RING_PUBLIC int ring_registry_enter_slowly(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
+RING_PUBLIC void ring_registry_unclaim(void *end);
+
+/* ThreadSanitizer does not see what liburcu orders, so it is told. */
+#if RING_THREAD_SANITIZER
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define RING_REGISTRY_RELEASE(address) __tsan_release((void *)(uintptr_t)(address))
+#define RING_REGISTRY_ACQUIRE(address) __tsan_acquire((void *)(uintptr_t)(address))
+#else
+#define RING_REGISTRY_RELEASE(address) ((void)0)
+#define RING_REGISTRY_ACQUIRE(address) ((void)0)
+#endif
+
+/* ---- Sections ---- */
+
+/* Y7: relaxed: the processor's barriers are made by whoever waits for a grace period, only the compiler's are here. */
+RING_INLINE void ring_registry_begin_section(void)
+{
+    RING_ATOMIC(unsigned long) *word = *ring_registry_self.word;
+    if (RING_UNLIKELY(!word)) {
+        ring_registry_begin_slowly();
+        return;
+    }
+    unsigned long held = ring_atomic_load(word, memory_order_relaxed);
+    if (RING_LIKELY((held & RING_REGISTRY_NEST) == 0))
+        ring_atomic_store(word, ring_atomic_load(ring_registry_self.period, memory_order_relaxed),
+                          memory_order_relaxed);
+    else
+        ring_atomic_store(word, held + 1, memory_order_relaxed);
+    ring_compiler_barrier();
+}
+
+RING_INLINE void ring_registry_end_section(void)
+{
+    RING_ATOMIC(unsigned long) *word = *ring_registry_self.word;
+    RING_REGISTRY_RELEASE(ring_registry_self.period);
+    if (RING_UNLIKELY(!word)) {
+        ring_registry_end_slowly();
+        return;
+    }
+    ring_compiler_barrier();
+    ring_atomic_store(word, ring_atomic_load(word, memory_order_relaxed) - 1, memory_order_relaxed);
+    ring_compiler_barrier();
+}
+
+/* ---- Look-ups, in a section ---- */
+
+/* This thread's end; NULL: none yet, or of a role that the ring has once.
+ * Y1: relaxed: our own store, Y2; or all are the same and come with Y0. Y6: acquire: the array is complete. */
+RING_INLINE void *ring_registry_own_end(struct ring_registry_line *line)
+{
+    unsigned number = ring_registry_self.number;
+    if (RING_LIKELY(number < RING_REGISTRY_NEAR))
+        return ring_atomic_load(&line->near[number], memory_order_relaxed);
+    struct ring_registry_far *far = ring_atomic_load(&line->far, memory_order_acquire);
+    return far ? ring_atomic_load(&far->ends[number - RING_REGISTRY_NEAR], memory_order_relaxed) : NULL;
+}
+
+/* Y0: acquire, pairs with the release of who attached: the entry is complete. */
+RING_INLINE void *ring_registry_own_end_of(struct ring_registry_name *name, enum ring_registry_end kind)
+{
+    struct ring_registry_line *line = name ? ring_atomic_load(&name->line, memory_order_acquire) : NULL;
+    return RING_LIKELY(line && line->kind == kind) ? ring_registry_own_end(line) : NULL;
+}
+
+RING_INLINE int ring_registry_find(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
+{
+    *end = ring_registry_own_end_of(name, kind);
+    return RING_LIKELY(*end) ? 0 : ring_registry_find_slowly(name, kind, end);
+}
+
+/* ---- Both at once ---- */
+
+RING_INLINE int ring_registry_enter(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
+{
+    ring_registry_begin_section();
+    *end = ring_registry_own_end_of(name, kind);
+    return RING_LIKELY(*end) ? 0 : ring_registry_enter_slowly(name, kind, end);
+}
+
+RING_INLINE void ring_registry_leave(enum ring_registry_end kind, void *end)
+{
+    if (kind >= RING_REGISTRY_BROADCAST_PRODUCER)
+        ring_registry_unclaim(end);
+    ring_registry_end_section();
+}
+
+RING_END_C
+
+#endif
