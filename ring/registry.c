@@ -58,18 +58,12 @@ _Static_assert(sizeof(struct ring_registry_line) == RING_CACHE_LINE, "one line i
 static void thread_ended(void *place)
 {
     unsigned number = (unsigned)(uintptr_t)place;
-    struct cds_lfht_iter at;
-    struct cds_lfht_node *node;
     pthread_mutex_lock(&cold);
-    urcu_bp_read_lock(); /* an entry that others detach meanwhile is there until we are done */
-    cds_lfht_for_each(ring_registry_all.table, &at, node)
-    {
-        struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
+    for (struct ring_registry_record *record = NULL; (record = ring_registry_next_record(record));) {
         struct ring_registry_entry *entry = ring_registry_entry_of(record);
         if (entry)
             ring_registry_place(entry, number, NULL);
     }
-    urcu_bp_read_unlock();
     ring_registry_all.taken[number] = false;
     pthread_mutex_unlock(&cold);
     ring_registry_self.number = 0;
@@ -113,13 +107,8 @@ static void after_fork_parent(void)
 static void after_fork_child(void)
 {
     struct ring_registry *all = &ring_registry_all;
-    struct cds_lfht_iter at;
-    struct cds_lfht_node *node;
     urcu_bp_after_fork_child();
-    urcu_bp_read_lock();
-    cds_lfht_for_each(all->table, &at, node)
-    {
-        struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
+    for (struct ring_registry_record *record = NULL; (record = ring_registry_next_record(record));) {
         struct ring_registry_entry *entry = ring_registry_entry_of(record);
         record->coming = false;
         if (entry) {
@@ -130,7 +119,6 @@ static void after_fork_child(void)
             all->attached--;
         }
     }
-    urcu_bp_read_unlock();
     memset(all->taken, 0, sizeof all->taken);
     if (ring_registry_self.number)
         all->taken[ring_registry_self.number] = true;
@@ -142,16 +130,14 @@ static void after_fork_child(void)
 static void begin(void)
 {
     sigset_t all, before;
-    struct cds_lfht *table = ring_registry_make_table();
-    if (!table || pthread_key_create(&at_end, thread_ended) != 0)
+    if (pthread_key_create(&at_end, thread_ended) != 0)
         return; /* a program that is out of memory here gets -ENOMEM for ever */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     urcu_bp_get_default_call_rcu_data();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
-    /* Y4: release. */
-    ring_atomic_store(&ring_registry_all.table, table, memory_order_release);
+    ring_registry_make_table();
 }
 
 bool ring_registry_lock(void)

@@ -99,7 +99,7 @@ static void close_entry(struct ring_registry_entry *entry)
 static void close_later(struct rcu_head *rcu)
 {
     RING_REGISTRY_ACQUIRE(&urcu_bp_gp);
-    close_entry(caa_container_of(rcu, struct ring_registry_entry, rcu));
+    close_entry(RING_REGISTRY_AROUND(rcu, struct ring_registry_entry, rcu));
     ring_registry_lock();
     ring_registry_all.waiting--;
     ring_registry_unlock();
@@ -240,31 +240,24 @@ int ring_registry_detach(const char *text)
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
-    urcu_bp_read_lock();
     struct ring_registry_record *record = ring_registry_find_record(text);
     bool attached = record && ring_registry_entry_of(record);
     if (attached)
         detach_locked(record);
-    urcu_bp_read_unlock();
     ring_registry_unlock();
     return attached ? 0 : ring_error(-ENOENT, "'%s' is not attached", text);
 }
 
 int ring_registry_detach_all(void)
 {
-    struct cds_lfht_iter at;
-    struct cds_lfht_node *node;
     close_inherited();
     if (!ring_registry_lock())
         return -ENOMEM;
-    urcu_bp_read_lock();
-    cds_lfht_for_each(ring_registry_all.table, &at, node)
-    {
-        struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
+    for (struct ring_registry_record *record = ring_registry_next_record(NULL), *next; record; record = next) {
+        next = ring_registry_next_record(record); /* detaching may free this one */
         if (ring_registry_entry_of(record))
             detach_locked(record);
     }
-    urcu_bp_read_unlock();
     ring_registry_unlock();
     ring_registry_settle();
     return 0;
@@ -319,8 +312,6 @@ int ring_registry_refresh(const char *text)
 
 int ring_registry_refresh_all(void)
 {
-    struct cds_lfht_iter at;
-    struct cds_lfht_node *node;
     struct ring_registry_record **held = NULL;
     size_t count = 0;
     int replaced = 0, worst = 0;
@@ -328,16 +319,12 @@ int ring_registry_refresh_all(void)
     if (!ring_registry_lock())
         return -ENOMEM;
     held = calloc(ring_registry_all.names + 1, sizeof *held);
-    urcu_bp_read_lock();
-    cds_lfht_for_each(ring_registry_all.table, &at, node)
-    {
-        struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
+    for (struct ring_registry_record *record = NULL; (record = ring_registry_next_record(record));) {
         if (held && ring_registry_entry_of(record) && count < ring_registry_all.names) {
             record->users++;
             held[count++] = record;
         }
     }
-    urcu_bp_read_unlock();
     ring_registry_unlock();
     if (!held)
         return ring_error(-ENOMEM, "no memory to hold the names of the registry");

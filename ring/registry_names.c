@@ -1,4 +1,11 @@
-/* registry_names.c - level 7: names by their text; see registry.c. */
+/* registry_names.c - level 7: names by their text.
+ *
+ * THEORY. A table of chains. Who looks up is in a section; who changes anything holds the cold lock. A name comes to
+ * the front of its chain by one store, and goes by one; it is freed a grace period later, and keeps its link till then:
+ * who stands on it finds the rest. To grow, a second table takes in all names by another link. Each name has two, and
+ * tables use them in turn, so that who walks the old table goes on undisturbed. The old one is freed a grace period
+ * later, and before that there is no third.
+ */
 #include <ring/registry_private.h>
 
 #ifdef RING_HAVE_LIBURCU /* else this file is empty: who embeds ring/ need not leave it out */
@@ -9,20 +16,14 @@
 
 #include <ring/error.h>
 
-enum { BUCKETS = 256 };
+enum { CHAINS = 256 }; /* at first; a power of two, and doubled when there are more names */
 
-/* Names are short: eight bytes at a time, each mixed in by a multiplication, whose halves are folded. */
-static uint64_t hash_of(const char text[RING_REGISTRY_NAME_MAX + 1], size_t length)
-{
-    uint64_t hash = length;
-    for (size_t i = 0; i < length; i += 8) {
-        uint64_t word;
-        memcpy(&word, text + i, sizeof word); /* the rest of the text is zero */
-        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 32;
-    }
-    return hash;
-}
+struct ring_registry_table {
+    uint64_t mask;
+    unsigned link; /* which of the names' links is its own */
+    struct rcu_head rcu;
+    RING_ATOMIC(struct ring_registry_record *) chains[];
+};
 
 int ring_registry_check_name(const char *text)
 {
@@ -34,56 +35,150 @@ int ring_registry_check_name(const char *text)
     return 0;
 }
 
-static int matches(struct cds_lfht_node *node, const void *text)
+/* ---- Looking up ---- */
+
+RING_INLINE uint64_t mix(uint64_t hash, uint64_t word)
 {
-    return strcmp(caa_container_of(node, struct ring_registry_record, node)->text, text) == 0;
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
+}
+
+/* Of a product only the high bits depend on all of the factors' bits, and names differ in their last characters, which
+ * are the high bits of a word: so the high half is brought down, and once more at the end.
+ * Eight bytes at a time, read where they are: the last eight overlap those before, and less than eight are put together
+ * from two pieces or from three bytes. */
+RING_INLINE uint64_t hash_of(const char *text, size_t length)
+{
+    uint64_t hash = length, word = 0;
+    for (size_t i = 8; i < length; i += 8) {
+        memcpy(&word, text + i - 8, 8);
+        hash = mix(hash, word);
+    }
+    if (length >= 8) {
+        memcpy(&word, text + length - 8, 8);
+    } else if (length >= 4) {
+        uint32_t first, last;
+        memcpy(&first, text, 4);
+        memcpy(&last, text + length - 4, 4);
+        word = (uint64_t)first << 32 | last;
+    } else if (length) {
+        word = (uint64_t)(uint8_t)text[0] << 16 | (uint64_t)(uint8_t)text[length / 2] << 8 | (uint8_t)text[length - 1];
+    }
+    return mix(mix(hash, word), 0);
+}
+
+/* Y8: acquire, pairs with the release of who put the name in. */
+RING_INLINE struct ring_registry_record *first_of(struct ring_registry_table *table, uint64_t chain)
+{
+    return ring_atomic_load(&table->chains[chain & table->mask], memory_order_acquire);
+}
+
+RING_INLINE struct ring_registry_record *next_of(struct ring_registry_table *table, struct ring_registry_record *record)
+{
+    return ring_atomic_load(&record->links[table->link], memory_order_acquire);
 }
 
 struct ring_registry_record *ring_registry_find_record(const char *text)
 {
-    char padded[RING_REGISTRY_NAME_MAX + 1] = "";
-    size_t length = strnlen(text, sizeof padded);
-    /* Y4: acquire, pairs with itself: the table is complete. */
-    struct cds_lfht *table = ring_atomic_load(&ring_registry_all.table, memory_order_acquire);
-    if (length == sizeof padded || !table)
+    size_t length = strnlen(text, RING_REGISTRY_NAME_MAX + 1);
+    /* Y4: acquire, pairs with the release of who made it: the table is complete. */
+    struct ring_registry_table *table = ring_atomic_load(&ring_registry_all.table, memory_order_acquire);
+    if (length > RING_REGISTRY_NAME_MAX || !table)
         return NULL;
-    memcpy(padded, text, length);
-    struct cds_lfht_iter at;
-    cds_lfht_lookup(table, hash_of(padded, length), matches, padded, &at);
-    struct cds_lfht_node *node = cds_lfht_iter_get_node(&at);
-    if (!node)
-        return NULL;
-    struct ring_registry_record *record = caa_container_of(node, struct ring_registry_record, node);
-    RING_REGISTRY_ACQUIRE(record);
+    uint64_t hash = hash_of(text, length);
+    struct ring_registry_record *record = first_of(table, hash);
+    while (record && (record->hash != hash || memcmp(record->text, text, length + 1) != 0))
+        record = next_of(table, record);
     return record;
+}
+
+/* ---- Coming and going, under the lock ---- */
+
+struct ring_registry_record *ring_registry_next_record(struct ring_registry_record *before)
+{
+    struct ring_registry_table *table = ring_atomic_load(&ring_registry_all.table, memory_order_relaxed);
+    struct ring_registry_record *next = before ? next_of(table, before) : NULL;
+    for (uint64_t chain = before ? (before->hash & table->mask) + 1 : 0; !next && chain <= table->mask; chain++)
+        next = first_of(table, chain);
+    return next;
+}
+
+/* Y8: release: the name is complete, and its link. */
+static void put_in(struct ring_registry_table *table, struct ring_registry_record *record)
+{
+    ring_atomic_store(&record->links[table->link], first_of(table, record->hash), memory_order_relaxed);
+    ring_atomic_store(&table->chains[record->hash & table->mask], record, memory_order_release);
+}
+
+static void take_out(struct ring_registry_table *table, const struct ring_registry_record *record)
+{
+    RING_ATOMIC(struct ring_registry_record *) *at = &table->chains[record->hash & table->mask];
+    struct ring_registry_record *here;
+    while ((here = ring_atomic_load(at, memory_order_relaxed)) != record)
+        at = &here->links[table->link];
+    ring_atomic_store(at, next_of(table, here), memory_order_release); /* Y8: the one behind it was complete before */
+}
+
+static struct ring_registry_table *make_table(uint64_t chains, unsigned link)
+{
+    struct ring_registry_table *table = calloc(1, sizeof *table + chains * sizeof table->chains[0]);
+    if (table) {
+        table->mask = chains - 1;
+        table->link = link;
+    }
+    return table;
+}
+
+static void free_table(struct rcu_head *rcu)
+{
+    RING_REGISTRY_ACQUIRE(&urcu_bp_gp);
+    ring_registry_lock();
+    ring_registry_all.grows = false;
+    ring_registry_unlock();
+    free(RING_REGISTRY_AROUND(rcu, struct ring_registry_table, rcu));
+}
+
+/* Without memory for it chains grow longer, and that is all. */
+static void grow(struct ring_registry_table *old)
+{
+    struct ring_registry_table *table = make_table(2 * (old->mask + 1), !old->link);
+    if (!table)
+        return;
+    for (struct ring_registry_record *at = NULL; (at = ring_registry_next_record(at));)
+        put_in(table, at);
+    ring_registry_all.grows = true;
+    ring_atomic_store(&ring_registry_all.table, table, memory_order_release); /* Y4 */
+    RING_REGISTRY_RELEASE(&urcu_bp_gp);
+    urcu_bp_call_rcu(&old->rcu, free_table);
+}
+
+void ring_registry_make_table(void)
+{
+    ring_atomic_store(&ring_registry_all.table, make_table(CHAINS, 0), memory_order_release); /* Y4 */
 }
 
 struct ring_registry_record *ring_registry_take_record(const char *text)
 {
     struct ring_registry *all = &ring_registry_all;
-    urcu_bp_read_lock();
     struct ring_registry_record *record = ring_registry_find_record(text);
-    if (!record && (record = calloc(1, sizeof *record))) {
+    struct ring_registry_table *table = ring_atomic_load(&all->table, memory_order_relaxed);
+    if (!record && (record = aligned_alloc(RING_CACHE_LINE, sizeof *record))) {
+        memset((void *)record, 0, sizeof *record);
         memcpy(record->text, text, strlen(text));
-        record->hash = hash_of(record->text, strlen(text));
-        RING_REGISTRY_RELEASE(record);
-        cds_lfht_add(all->table, record->hash, &record->node);
-        all->names++;
+        record->hash = hash_of(text, strlen(text));
+        put_in(table, record);
+        if (++all->names > table->mask + 1 && !all->grows)
+            grow(table);
     }
     if (record)
         record->users++;
-    urcu_bp_read_unlock();
-    if (all->names > all->buckets) { /* not within a section */
-        all->buckets *= 4;
-        cds_lfht_resize(all->table, all->buckets);
-    }
     return record;
 }
 
-static void free_name(struct rcu_head *rcu)
+static void free_record(struct rcu_head *rcu)
 {
     RING_REGISTRY_ACQUIRE(&urcu_bp_gp);
-    free(caa_container_of(rcu, struct ring_registry_record, rcu));
+    free(RING_REGISTRY_AROUND(rcu, struct ring_registry_record, rcu));
 }
 
 void ring_registry_drop_record(struct ring_registry_record *record)
@@ -91,17 +186,9 @@ void ring_registry_drop_record(struct ring_registry_record *record)
     if (--record->users)
         return;
     ring_registry_all.names--;
-    urcu_bp_read_lock();
-    cds_lfht_del(ring_registry_all.table, &record->node);
-    urcu_bp_read_unlock();
+    take_out(ring_atomic_load(&ring_registry_all.table, memory_order_relaxed), record);
     RING_REGISTRY_RELEASE(&urcu_bp_gp);
-    urcu_bp_call_rcu(&record->rcu, free_name);
-}
-
-struct cds_lfht *ring_registry_make_table(void)
-{
-    ring_registry_all.buckets = BUCKETS;
-    return cds_lfht_new_flavor(BUCKETS, BUCKETS, 0, 0, &urcu_bp_flavor, NULL);
+    urcu_bp_call_rcu(&record->rcu, free_record);
 }
 
 #endif

@@ -10,8 +10,6 @@
 #include <urcu/static/urcu-bp.h> /* for its types: none of its functions is used */
 #include <urcu/urcu-bp.h>
 
-#include <urcu/rculfhash.h>
-
 /* ---- Kinds of ends ---- */
 
 struct ring_registry_kind {
@@ -55,24 +53,30 @@ struct ring_registry_entry {
     struct rcu_head rcu;
 };
 
-/* A name. Lives while it is attached or open (`users`, under the cold lock), and a grace period longer. */
-struct ring_registry_record {
+/* A name. Lives while it is attached or open (`users`, under the cold lock), and a grace period longer. What a look-up
+ * by text reads is in its first line, but for the rest of a long text. */
+struct RING_ALIGNED(RING_CACHE_LINE) ring_registry_record {
     struct ring_registry_name name; /* stored under the cold lock */
-    struct cds_lfht_node node;
     uint64_t hash;
+    RING_ATOMIC(struct ring_registry_record *) links[2]; /* of its chain, see registry_names.c */
+    char text[RING_REGISTRY_NAME_MAX + 1];
     unsigned users;
     bool coming; /* somebody is attaching it, outside of the lock */
-    char text[RING_REGISTRY_NAME_MAX + 1];
     struct rcu_head rcu;
 };
 
+struct ring_registry_table;
+
 struct ring_registry {
-    RING_ATOMIC(struct cds_lfht *) table; /* of struct ring_registry_record, by text; made once */
+    RING_ATOMIC(struct ring_registry_table *) table; /* of names, by text */
+    bool grows;                                      /* there is an older table still */
     struct ring_registry_segment *segments;
     struct ring_registry_entry *inherited; /* of the parent: closed by the child's next cold call */
-    uint64_t names, attached, waiting, replaced, buckets;
+    uint64_t names, attached, waiting, replaced;
     bool taken[RING_REGISTRY_THREADS + 1]; /* thread numbers */
 };
+
+#define RING_REGISTRY_AROUND(inner, type, member) ((type *)(void *)((char *)(inner)-offsetof(type, member)))
 
 extern RING_PRIVATE struct ring_registry ring_registry_all;
 
@@ -84,25 +88,27 @@ RING_PRIVATE int ring_registry_check_name(const char *text);
 
 RING_INLINE struct ring_registry_record *ring_registry_record_of(struct ring_registry_name *name)
 {
-    return caa_container_of(name, struct ring_registry_record, name);
+    return RING_REGISTRY_AROUND(name, struct ring_registry_record, name);
 }
 
 /* What a name stands for now; NULL: nothing. In a section, or under the lock. */
 RING_INLINE struct ring_registry_entry *ring_registry_entry_of(struct ring_registry_record *record)
 {
     struct ring_registry_line *line = ring_atomic_load(&record->name.line, memory_order_acquire); /* Y0 */
-    return line ? caa_container_of(line, struct ring_registry_entry, line) : NULL;
+    return line ? RING_REGISTRY_AROUND(line, struct ring_registry_entry, line) : NULL;
 }
 
-/* The table of names, once. NULL: no memory. */
-RING_PRIVATE struct cds_lfht *ring_registry_make_table(void);
+/* The table of names, once; none is made without memory for it. */
+RING_PRIVATE void ring_registry_make_table(void);
 
-/* Finds a name by its text; the caller is in a section. NULL: none. */
+/* Finds a name by its text; in a section, or under the lock. NULL: none. */
 RING_PRIVATE struct ring_registry_record *ring_registry_find_record(const char *text);
 
-/* The same, made when there is none; one more user of it. Under the lock. */
+/* Under the lock: the same, made when there is none, one more user of it; one user less; all names, one after the
+ * other, NULL begins and ends. */
 RING_PRIVATE struct ring_registry_record *ring_registry_take_record(const char *text);
 RING_PRIVATE void ring_registry_drop_record(struct ring_registry_record *record);
+RING_PRIVATE struct ring_registry_record *ring_registry_next_record(struct ring_registry_record *before);
 
 /* An end of that entry, open. NULL: *code tells why not. */
 RING_PRIVATE void *ring_registry_open_end(const struct ring_registry_kind *kind, struct ring_segment *segment,

@@ -14,7 +14,7 @@
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "called_from_lib:liburcu-bp.so\ncalled_from_lib:liburcu-cds.so\nrace:_urcu_bp_read_\n";
+    return "called_from_lib:liburcu-bp.so\n";
 }
 
 /* The child of a fork has liburcu's thread again, which ThreadSanitizer would refuse. */
