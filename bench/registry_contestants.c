@@ -74,7 +74,8 @@ RING_INLINE bool find_by_text_in_section(unsigned i)
 RING_INLINE bool find_bare(unsigned i)
 {
     struct ring_registry_line *line = ring_atomic_load(&handles[i]->line, memory_order_relaxed);
-    return line && touch(ring_atomic_load(&line->near[0], memory_order_relaxed));
+    void *end = ring_atomic_load(&line->near[0], memory_order_relaxed);
+    return end && touch(end);
 }
 
 static void attach(unsigned i)

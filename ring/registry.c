@@ -38,6 +38,7 @@
 #include <ring/error.h>
 
 struct ring_registry ring_registry_all;
+struct ring_registry_line ring_registry_nothing = { .kind = RING_REGISTRY_ENDS };
 
 static pthread_mutex_t cold = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -54,6 +55,12 @@ _Static_assert(sizeof(struct ring_registry_line) == RING_CACHE_LINE, "one line i
 
 /* ---- The cold lock, threads, forks ---- */
 
+static void set_number(unsigned number)
+{
+    ring_registry_self.number = number;
+    ring_registry_self.near = number < RING_REGISTRY_NEAR ? number : 0;
+}
+
 /* A thread ends: its ends are closed. */
 static void thread_ended(void *place)
 {
@@ -62,11 +69,11 @@ static void thread_ended(void *place)
     for (struct ring_registry_record *record = NULL; (record = ring_registry_next_record(record));) {
         struct ring_registry_entry *entry = ring_registry_entry_of(record);
         if (entry)
-            ring_registry_place(entry, number, NULL);
+            ring_registry_put_end(entry, number, NULL);
     }
     ring_registry_all.taken[number] = false;
     pthread_mutex_unlock(&cold);
-    ring_registry_self.number = 0;
+    set_number(0);
 }
 
 /* A number for this thread: 0, -EUSERS, -ENOMEM. */
@@ -84,7 +91,7 @@ static int take_number(void)
     else
         ring_registry_all.taken[number] = true;
     pthread_mutex_unlock(&cold);
-    ring_registry_self.number = code ? 0 : number;
+    set_number(code ? 0 : number);
     return code;
 }
 
@@ -114,7 +121,7 @@ static void after_fork_child(void)
         if (entry) {
             entry->next = all->inherited;
             all->inherited = entry;
-            ring_atomic_store(&record->name.line, NULL, memory_order_relaxed);
+            ring_atomic_store(&record->name.line, &ring_registry_nothing, memory_order_relaxed);
             record->users--; /* the name itself stays: it may be open */
             all->attached--;
         }
@@ -178,13 +185,11 @@ static struct ring_registry_holder *holder_of(void *end)
     return (struct ring_registry_holder *)end - 1;
 }
 
-static int claim(struct ring_registry_entry *entry, void **end)
+static void *claim(struct ring_registry_entry *entry, int *code)
 {
     /* Y5: acquire, pairs with the release of who leaves: the last section's use comes before ours. */
-    if (ring_atomic_exchange(&holder_of(entry->single)->claimed, 1, memory_order_acquire) != 0)
-        return -EBUSY;
-    *end = entry->single;
-    return 0;
+    *code = ring_atomic_exchange(&holder_of(entry->single)->claimed, 1, memory_order_acquire) ? -EBUSY : 0;
+    return *code ? NULL : entry->single;
 }
 
 void ring_registry_unclaim(void *end)
@@ -193,76 +198,77 @@ void ring_registry_unclaim(void *end)
 }
 
 /* This thread's first look-up of an entry. */
-static int open_own_end(struct ring_registry_entry *entry, void **end)
+static void *open_own_end(struct ring_registry_entry *entry, int *code)
 {
-    int code = ring_registry_self.number ? 0 : take_number();
-    if (code)
-        return code;
-    void *own = ring_registry_open_end(entry->kind, entry->segment, entry->ring, RING_NO_WAIT, &code);
-    if (!own)
-        return code;
-    code = ring_registry_place(entry, ring_registry_self.number, own);
-    if (code)
-        ring_registry_close_end(entry->kind, own);
-    else
-        *end = own;
-    return code;
+    *code = ring_registry_self.number ? 0 : take_number();
+    if (*code)
+        return NULL;
+    void *end = ring_registry_open_end(entry->kind, entry->segment, entry->ring, RING_NO_WAIT, code);
+    if (end && (*code = ring_registry_put_end(entry, ring_registry_self.number, end))) {
+        ring_registry_close_end(entry->kind, end);
+        return NULL;
+    }
+    return end;
 }
 
-/* This thread's end of an entry found in the section; NULL stays in *end where that is not the code 0. */
-int ring_registry_end_of(struct ring_registry_entry *entry, void **end)
+void *ring_registry_end_of(struct ring_registry_entry *entry, int *code)
 {
-    *end = ring_registry_own_end(&entry->line);
-    if (RING_LIKELY(*end))
-        return 0;
+    *code = 0;
+    if (!entry->kind->bytes)
+        return entry->segment;
     if (entry->kind->once)
-        return claim(entry, end);
-    if (entry->kind->bytes)
-        return open_own_end(entry, end);
-    ring_registry_place(entry, ring_registry_self.number, entry->segment); /* next time it is there */
-    *end = entry->segment;
-    return 0;
+        return claim(entry, code);
+    /* Y1. Threads without a number have place 0, where nothing is. */
+    RING_ATOMIC(void *) *place = ring_registry_place(entry, ring_registry_self.number, false);
+    void *end = place ? ring_atomic_load(place, memory_order_relaxed) : NULL;
+    return end ? end : open_own_end(entry, code);
+}
+
+static void *find(struct ring_registry_record *record, enum ring_registry_end kind, bool claims, int *code)
+{
+    struct ring_registry_entry *entry = record ? ring_registry_entry_of(record) : NULL;
+    *code = !entry ? -ENOENT : entry->line.kind != kind || (entry->kind->once && !claims) ? -EINVAL : 0;
+    return *code ? NULL : ring_registry_end_of(entry, code);
 }
 
 /* The section has begun; ends it on failure. */
-static int enter(struct ring_registry_record *record, enum ring_registry_end kind, void **end)
+static void *enter(struct ring_registry_record *record, enum ring_registry_end kind, int *code)
 {
-    struct ring_registry_entry *entry = record ? ring_registry_entry_of(record) : NULL;
-    *end = NULL;
-    int code = !entry ? -ENOENT : entry->line.kind != kind ? -EINVAL : ring_registry_end_of(entry, end);
-    if (RING_UNLIKELY(code != 0))
+    void *end = find(record, kind, true, code);
+    if (!end)
         ring_registry_end_section();
-    return code;
+    return end;
 }
 
-static int find(struct ring_registry_record *record, enum ring_registry_end kind, void **end)
+void *ring_registry_enter_slowly(struct ring_registry_name *name, enum ring_registry_end kind, int *code)
 {
-    struct ring_registry_entry *entry = record ? ring_registry_entry_of(record) : NULL;
-    *end = NULL;
-    if (!entry)
-        return -ENOENT;
-    return entry->line.kind != kind || entry->kind->once ? -EINVAL : ring_registry_end_of(entry, end);
+    return enter(name ? ring_registry_record_of(name) : NULL, kind, code);
 }
 
-int ring_registry_enter_slowly(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
+void *ring_registry_find_slowly(struct ring_registry_name *name, enum ring_registry_end kind, int *code)
 {
-    return enter(name ? ring_registry_record_of(name) : NULL, kind, end);
+    return find(name ? ring_registry_record_of(name) : NULL, kind, false, code);
 }
 
 int ring_registry_enter_by(const char *text, enum ring_registry_end kind, void **end)
 {
     ring_registry_begin_section();
-    return enter(text ? ring_registry_find_record(text) : NULL, kind, end);
-}
-
-int ring_registry_find_slowly(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
-{
-    return find(name ? ring_registry_record_of(name) : NULL, kind, end);
+    struct ring_registry_record *record = text ? ring_registry_find_record(text) : NULL;
+    int code = 0;
+    *end = record ? ring_registry_own_end(&record->name, kind) : NULL;
+    if (RING_UNLIKELY(!*end))
+        *end = enter(record, kind, &code);
+    return code;
 }
 
 int ring_registry_find_by(const char *text, enum ring_registry_end kind, void **end)
 {
-    return find(text ? ring_registry_find_record(text) : NULL, kind, end);
+    struct ring_registry_record *record = text ? ring_registry_find_record(text) : NULL;
+    int code = 0;
+    *end = record ? ring_registry_own_end(&record->name, kind) : NULL;
+    if (RING_UNLIKELY(!*end))
+        *end = find(record, kind, false, &code);
+    return code;
 }
 
 #endif

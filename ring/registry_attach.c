@@ -85,13 +85,13 @@ static int take_segment(const char *name, unsigned flags, int64_t timeout_ns, st
 static void close_entry(struct ring_registry_entry *entry)
 {
     for (unsigned i = 0; i <= RING_REGISTRY_THREADS; i++)
-        ring_registry_place(entry, i, NULL);
+        ring_registry_put_end(entry, i, NULL);
     if (entry->single)
         ring_registry_close_end(entry->kind, entry->single);
     ring_registry_lock();
     drop_segment(entry->shared);
     ring_registry_unlock();
-    free(ring_atomic_load(&entry->line.far, memory_order_relaxed)); /* ordered by the grace period */
+    free(ring_atomic_load(&entry->far, memory_order_relaxed)); /* ordered by the grace period */
     free(entry);
 }
 
@@ -145,7 +145,7 @@ static int make_entry(struct ring_registry_entry **made, enum ring_registry_end 
     if (entry->kind->look) {
         code = ring_registry_await_ring(entry->kind, entry->segment, ring, timeout_ns);
     } else if (!entry->kind->bytes) {
-        for (unsigned i = 0; i < RING_REGISTRY_NEAR; i++)
+        for (unsigned i = 0; i < RING_REGISTRY_NEAR; i++)                                  /* others look at [0] */
             ring_atomic_store(&entry->line.near[i], entry->segment, memory_order_relaxed); /* ordered by Y0 */
     } else {
         entry->single = ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
@@ -186,7 +186,7 @@ static void put(struct ring_registry_record *record, struct ring_registry_entry 
 {
     struct ring_registry_entry *before = ring_registry_entry_of(record);
     /* Y0: release: the entry is complete. */
-    ring_atomic_store(&record->name.line, entry ? &entry->line : NULL, memory_order_release);
+    ring_atomic_store(&record->name.line, entry ? &entry->line : &ring_registry_nothing, memory_order_release);
     if (before)
         retire(before);
 }

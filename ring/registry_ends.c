@@ -143,19 +143,15 @@ void ring_registry_close_end(const struct ring_registry_kind *kind, void *end)
     free((struct ring_registry_holder *)end - 1);
 }
 
-/* The place of that number; NULL: there is none yet, or no memory for it. */
-static RING_ATOMIC(void *) * place_of(struct ring_registry_entry *entry, unsigned number, bool make)
+RING_ATOMIC(void *) * ring_registry_place(struct ring_registry_entry *entry, unsigned number, bool make)
 {
-    struct ring_registry_line *line = &entry->line;
     if (number < RING_REGISTRY_NEAR)
-        return &line->near[number];
-    struct ring_registry_far *far = ring_atomic_load(&line->far, memory_order_acquire); /* Y6 */
+        return &entry->line.near[number];
+    struct ring_registry_far *far = ring_atomic_load(&entry->far, memory_order_acquire); /* Y6 */
     if (!far && make && (far = calloc(1, sizeof *far))) {
-        for (unsigned i = 0; i <= RING_REGISTRY_THREADS - RING_REGISTRY_NEAR && !entry->kind->bytes; i++)
-            ring_atomic_store(&far->ends[i], entry->segment, memory_order_relaxed); /* ordered by Y6 */
         struct ring_registry_far *other = NULL;
-        /* Y6: release, pairs with itself: the array is complete. Another thread may have been faster. */
-        if (!atomic_compare_exchange_strong_explicit(&line->far, &other, far, memory_order_acq_rel,
+        /* Y6: release, pairs with itself: the array is empty. Another thread may have been faster. */
+        if (!atomic_compare_exchange_strong_explicit(&entry->far, &other, far, memory_order_acq_rel,
                                                      memory_order_acquire)) {
             free(far);
             far = other;
@@ -164,13 +160,13 @@ static RING_ATOMIC(void *) * place_of(struct ring_registry_entry *entry, unsigne
     return far ? &far->ends[number - RING_REGISTRY_NEAR] : NULL;
 }
 
-int ring_registry_place(struct ring_registry_entry *entry, unsigned number, void *end)
+int ring_registry_put_end(struct ring_registry_entry *entry, unsigned number, void *end)
 {
-    RING_ATOMIC(void *) *place = place_of(entry, number, end != NULL);
-    if (!place)
-        return end ? ring_error(-ENOMEM, "no memory for the end of a ring") : 0;
     if (!entry->kind->bytes)
         return 0;
+    RING_ATOMIC(void *) *place = ring_registry_place(entry, number, end != NULL);
+    if (!place)
+        return end ? ring_error(-ENOMEM, "no memory for the end of a ring") : 0;
     /* Y2: release, and Y3: acquire: the end is complete for whoever closes it. A thread of this number before us may
      * have ended just after the entry was detached, and left its end. */
     void *before = ring_atomic_exchange(place, end, memory_order_acq_rel);

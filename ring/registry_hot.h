@@ -10,23 +10,18 @@ RING_BEGIN_C
 
 /* ---- What a look-up reads; not for callers. ---- */
 
-#define RING_REGISTRY_NEAR 6 /* threads of lower numbers have their ends in an entry's first line */
+#define RING_REGISTRY_NEAR 7 /* threads of lower numbers have their ends in an entry's first line */
 
-/* The ends of the threads with higher numbers; made for the first of them that comes. */
-struct ring_registry_far {
-    RING_ATOMIC(void *) ends[RING_REGISTRY_THREADS + 1 - RING_REGISTRY_NEAR];
-};
-
-/* What a name stands for at a time: its first line, which is all that is read of it. All but the ends is constant once
- * it can be found. By number of the thread; [0] is for threads without one, and empty but for segments. */
+/* What a name stands for at a time: its first line, which is all that is read of it in most look-ups. All but the ends
+ * is constant once it can be found. By number of the thread; [0] is that of threads without one, and of those with
+ * higher ones: a segment, of which all ends are the same, is there, and else nothing: so they go the slow way. */
 struct RING_ALIGNED(RING_CACHE_LINE) ring_registry_line {
     enum ring_registry_end kind;
-    RING_ATOMIC(struct ring_registry_far *) far;
     RING_ATOMIC(void *) near[RING_REGISTRY_NEAR];
 };
 
 struct ring_registry_name {
-    RING_ATOMIC(struct ring_registry_line *) line; /* NULL: not attached */
+    RING_ATOMIC(struct ring_registry_line *) line; /* while not attached, one of no kind */
 };
 
 /* What a thread has of its own. */
@@ -35,6 +30,7 @@ struct ring_registry_thread {
      * before the first section, and where there is no membarrier: then all goes the slow way. */
     RING_ATOMIC(unsigned long) *const *word;
     RING_ATOMIC(unsigned long) * period; /* liburcu's count of grace periods: what a word has in a section */
+    size_t near;                         /* index of its ends in a line */
     unsigned number;                     /* 0: none yet */
 };
 
@@ -45,8 +41,9 @@ extern RING_PUBLIC __thread struct ring_registry_thread ring_registry_self __att
 
 RING_PUBLIC void ring_registry_begin_slowly(void);
 RING_PUBLIC void ring_registry_end_slowly(void);
-RING_PUBLIC int ring_registry_find_slowly(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
-RING_PUBLIC int ring_registry_enter_slowly(struct ring_registry_name *name, enum ring_registry_end kind, void **end);
+/* The end; NULL: *code tells why not. */
+RING_PUBLIC void *ring_registry_find_slowly(struct ring_registry_name *name, enum ring_registry_end kind, int *code);
+RING_PUBLIC void *ring_registry_enter_slowly(struct ring_registry_name *name, enum ring_registry_end kind, int *code);
 RING_PUBLIC void ring_registry_unclaim(void *end);
 
 /* ThreadSanitizer does not see what liburcu orders, so it is told. */
@@ -94,37 +91,40 @@ RING_INLINE void ring_registry_end_section(void)
 
 /* ---- Look-ups, in a section ---- */
 
-/* This thread's end; NULL: none yet, or of a role that the ring has once.
- * Y1: relaxed: our own store, Y2; or all are the same and come with Y0. Y6: acquire: the array is complete. */
-RING_INLINE void *ring_registry_own_end(struct ring_registry_line *line)
+/* This thread's end; NULL: the slow way.
+ * Y0: acquire, pairs with the release of who attached: the entry is complete.
+ * Y1: relaxed: our own store, Y2; or all are the same and come with Y0. */
+RING_INLINE void *ring_registry_own_end(struct ring_registry_name *name, enum ring_registry_end kind)
 {
-    unsigned number = ring_registry_self.number;
-    if (RING_LIKELY(number < RING_REGISTRY_NEAR))
-        return ring_atomic_load(&line->near[number], memory_order_relaxed);
-    struct ring_registry_far *far = ring_atomic_load(&line->far, memory_order_acquire);
-    return far ? ring_atomic_load(&far->ends[number - RING_REGISTRY_NEAR], memory_order_relaxed) : NULL;
-}
-
-/* Y0: acquire, pairs with the release of who attached: the entry is complete. */
-RING_INLINE void *ring_registry_own_end_of(struct ring_registry_name *name, enum ring_registry_end kind)
-{
-    struct ring_registry_line *line = name ? ring_atomic_load(&name->line, memory_order_acquire) : NULL;
-    return RING_LIKELY(line && line->kind == kind) ? ring_registry_own_end(line) : NULL;
+    if (RING_UNLIKELY(!name))
+        return NULL;
+    struct ring_registry_line *line = ring_atomic_load(&name->line, memory_order_acquire);
+    if (RING_UNLIKELY(line->kind != kind))
+        return NULL;
+    return ring_atomic_load(&line->near[ring_registry_self.near], memory_order_relaxed);
 }
 
 RING_INLINE int ring_registry_find(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
 {
-    *end = ring_registry_own_end_of(name, kind);
-    return RING_LIKELY(*end) ? 0 : ring_registry_find_slowly(name, kind, end);
+    int code;
+    *end = ring_registry_own_end(name, kind);
+    if (RING_LIKELY(*end != NULL))
+        return 0;
+    *end = ring_registry_find_slowly(name, kind, &code);
+    return code;
 }
 
 /* ---- Both at once ---- */
 
 RING_INLINE int ring_registry_enter(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
 {
+    int code;
     ring_registry_begin_section();
-    *end = ring_registry_own_end_of(name, kind);
-    return RING_LIKELY(*end) ? 0 : ring_registry_enter_slowly(name, kind, end);
+    *end = ring_registry_own_end(name, kind);
+    if (RING_LIKELY(*end != NULL))
+        return 0;
+    *end = ring_registry_enter_slowly(name, kind, &code);
+    return code;
 }
 
 RING_INLINE void ring_registry_leave(enum ring_registry_end kind, void *end)

@@ -17,15 +17,14 @@ struct transfer {
 /* One attempt in a section of its own. */
 static ssize_t attempt(struct ring_registry_name *name, const struct transfer *transfer, int64_t timeout_ns)
 {
-    void *end;
     ring_registry_begin_section();
     struct ring_registry_entry *entry = name ? ring_registry_entry_of(ring_registry_record_of(name)) : NULL;
     bool sends = transfer->message != NULL;
-    ssize_t code = -ENOENT;
-    if (entry)
-        code = (sends ? entry->kind->send != NULL : entry->kind->recv != NULL) ? ring_registry_end_of(entry, &end)
-                                                                               : -EINVAL;
-    if (code == 0) {
+    int why = entry ? -EINVAL : -ENOENT;
+    bool does = entry && (sends ? entry->kind->send != NULL : entry->kind->recv != NULL);
+    void *end = does ? ring_registry_end_of(entry, &why) : NULL;
+    ssize_t code = why;
+    if (end) {
         code = sends ? entry->kind->send(end, transfer->message, transfer->length, timeout_ns)
                      : entry->kind->recv(end, transfer->buffer, transfer->length, timeout_ns);
         if (entry->kind->once)

@@ -16,7 +16,7 @@
 
 #include <ring/error.h>
 
-enum { CHAINS = 256 }; /* at first; a power of two, and doubled when there are more names */
+enum { CHAINS = 256 }; /* at first; a power of two, grows when there are more names */
 
 struct ring_registry_table {
     uint64_t mask;
@@ -129,25 +129,35 @@ static struct ring_registry_table *make_table(uint64_t chains, unsigned link)
     return table;
 }
 
+static void grow_if_full(void);
+
 static void free_table(struct rcu_head *rcu)
 {
     RING_REGISTRY_ACQUIRE(&urcu_bp_gp);
     ring_registry_lock();
     ring_registry_all.grows = false;
+    grow_if_full(); /* many names may have come meanwhile */
     ring_registry_unlock();
     free(RING_REGISTRY_AROUND(rcu, struct ring_registry_table, rcu));
 }
 
 /* Without memory for it chains grow longer, and that is all. */
-static void grow(struct ring_registry_table *old)
+static void grow_if_full(void)
 {
-    struct ring_registry_table *table = make_table(2 * (old->mask + 1), !old->link);
+    struct ring_registry *all = &ring_registry_all;
+    struct ring_registry_table *old = ring_atomic_load(&all->table, memory_order_relaxed);
+    uint64_t chains = old->mask + 1;
+    if (all->grows || all->names <= chains)
+        return;
+    while (chains < 2 * all->names)
+        chains *= 2;
+    struct ring_registry_table *table = make_table(chains, !old->link);
     if (!table)
         return;
     for (struct ring_registry_record *at = NULL; (at = ring_registry_next_record(at));)
         put_in(table, at);
-    ring_registry_all.grows = true;
-    ring_atomic_store(&ring_registry_all.table, table, memory_order_release); /* Y4 */
+    all->grows = true;
+    ring_atomic_store(&all->table, table, memory_order_release); /* Y4 */
     RING_REGISTRY_RELEASE(&urcu_bp_gp);
     urcu_bp_call_rcu(&old->rcu, free_table);
 }
@@ -161,14 +171,14 @@ struct ring_registry_record *ring_registry_take_record(const char *text)
 {
     struct ring_registry *all = &ring_registry_all;
     struct ring_registry_record *record = ring_registry_find_record(text);
-    struct ring_registry_table *table = ring_atomic_load(&all->table, memory_order_relaxed);
     if (!record && (record = aligned_alloc(RING_CACHE_LINE, sizeof *record))) {
         memset((void *)record, 0, sizeof *record);
+        ring_atomic_store(&record->name.line, &ring_registry_nothing, memory_order_relaxed); /* ordered by Y8 */
         memcpy(record->text, text, strlen(text));
         record->hash = hash_of(text, strlen(text));
-        put_in(table, record);
-        if (++all->names > table->mask + 1 && !all->grows)
-            grow(table);
+        put_in(ring_atomic_load(&all->table, memory_order_relaxed), record);
+        all->names++;
+        grow_if_full();
     }
     if (record)
         record->users++;

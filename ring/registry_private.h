@@ -41,9 +41,15 @@ struct ring_registry_segment {
     char name[RING_SEGMENT_NAME_MAX + 2];
 };
 
+/* The ends of the threads with higher numbers than are near; made for the first of them that comes. */
+struct ring_registry_far {
+    RING_ATOMIC(void *) ends[RING_REGISTRY_THREADS + 1 - RING_REGISTRY_NEAR];
+};
+
 /* What a name stands for at a time. Of a segment all ends are the segment. */
 struct ring_registry_entry {
     struct ring_registry_line line;
+    RING_ATOMIC(struct ring_registry_far *) far;
     void *single; /* the end of a role that the ring has once */
     const struct ring_registry_kind *kind;
     struct ring_segment *segment;
@@ -91,11 +97,14 @@ RING_INLINE struct ring_registry_record *ring_registry_record_of(struct ring_reg
     return RING_REGISTRY_AROUND(name, struct ring_registry_record, name);
 }
 
+/* What names stand for that are not attached: of no kind. */
+extern RING_PRIVATE struct ring_registry_line ring_registry_nothing;
+
 /* What a name stands for now; NULL: nothing. In a section, or under the lock. */
 RING_INLINE struct ring_registry_entry *ring_registry_entry_of(struct ring_registry_record *record)
 {
     struct ring_registry_line *line = ring_atomic_load(&record->name.line, memory_order_acquire); /* Y0 */
-    return line ? RING_REGISTRY_AROUND(line, struct ring_registry_entry, line) : NULL;
+    return line == &ring_registry_nothing ? NULL : RING_REGISTRY_AROUND(line, struct ring_registry_entry, line);
 }
 
 /* The table of names, once; none is made without memory for it. */
@@ -114,17 +123,19 @@ RING_PRIVATE struct ring_registry_record *ring_registry_next_record(struct ring_
 RING_PRIVATE void *ring_registry_open_end(const struct ring_registry_kind *kind, struct ring_segment *segment,
                                           const char *ring, int64_t timeout_ns, int *code);
 
-/* This thread's end of an entry found in the section: 0; else NULL, and why not. */
-RING_PRIVATE int ring_registry_end_of(struct ring_registry_entry *entry, void **end);
+/* This thread's end of an entry found in the section. NULL: *code tells why not. */
+RING_PRIVATE void *ring_registry_end_of(struct ring_registry_entry *entry, int *code);
 
 /* Waits until there is a ring for such an end. */
 RING_PRIVATE int ring_registry_await_ring(const struct ring_registry_kind *kind, struct ring_segment *segment,
                                           const char *ring, int64_t timeout_ns);
 RING_PRIVATE void ring_registry_close_end(const struct ring_registry_kind *kind, void *end);
 
-/* Puts an end, or NULL, into the place of that number and closes what was there; one of several that try does. -ENOMEM:
- * there is no such place, nor memory for one. */
-RING_PRIVATE int ring_registry_place(struct ring_registry_entry *entry, unsigned number, void *end);
+/* The place of that number's end; NULL: there is none yet, or, if it should be made, no memory for it. */
+RING_PRIVATE RING_ATOMIC(void *) * ring_registry_place(struct ring_registry_entry *entry, unsigned number, bool make);
+
+/* Puts an end, or NULL, into its place and closes what was there; one of several that try does. -ENOMEM: no place. */
+RING_PRIVATE int ring_registry_put_end(struct ring_registry_entry *entry, unsigned number, void *end);
 
 #endif
 #endif

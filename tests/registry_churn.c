@@ -38,6 +38,25 @@ static void note(struct churn *churn, int code)
     atomic_fetch_add_explicit(code == 0 ? &churn->sent : &churn->missed, 1, memory_order_relaxed);
 }
 
+/* Several look-ups in one section. */
+static void find_some(struct churn *churn, struct test_random *random)
+{
+    void *end;
+    ring_registry_begin_section();
+    for (unsigned i = 0; i < 8; i++) {
+        struct ring_entry_info info;
+        uint64_t word = i;
+        int code = ring_registry_find(churn->names[3], RING_REGISTRY_SEGMENT, &end);
+        note(churn, code);
+        if (code == 0)
+            REQUIRE_OK(ring_segment_entry(end, 0, &info));
+        code = test_below(random, 2) ? ring_registry_find(churn->names[0], RING_REGISTRY_MPMC_PRODUCER, &end)
+                                     : ring_registry_find_by(texts[0], RING_REGISTRY_MPMC_PRODUCER, &end);
+        note(churn, code ? code : ring_mpmc_send(end, &word, sizeof word, RING_NO_WAIT));
+    }
+    ring_registry_end_section();
+}
+
 /* Sends, peeps into the segment, and waits within sections. */
 static void *send_all_the_time(void *argument)
 {
@@ -47,6 +66,10 @@ static void *send_all_the_time(void *argument)
     while (!ring_atomic_load(&churn->over, memory_order_relaxed)) {
         unsigned i = (unsigned)test_below(&random, NAMES);
         void *end;
+        if (test_below(&random, 4) == 0) {
+            find_some(churn, &random);
+            continue;
+        }
         if (kinds[i] != RING_REGISTRY_SEGMENT && test_below(&random, 2)) {
             note(churn, ring_registry_send(churn->names[i], words, sizeof words, RING_NO_WAIT));
             continue;
