@@ -175,7 +175,10 @@ int ring_uring_enter(struct ring_uring *uring, int64_t wait_ns)
                          wait_ns > 0 ? (void *)&argument : NULL, wait_ns > 0 ? sizeof argument : 0);
     int code = taken < 0 ? -errno : 0;
     if (code == -ETIME || code == -EINTR || !code) {
-        uring->queued = code || (unsigned)taken >= uring->queued ? 0 : uring->queued - (unsigned)taken;
+        unsigned left = code || (unsigned)taken >= uring->queued ? 0 : uring->queued - (unsigned)taken;
+        if (left) /* they wait where they are: the next call shows them again, and not what lies behind them */
+            ring_atomic_store(uring->sq_tail, tail + uring->queued - left, memory_order_relaxed); /* U0 */
+        uring->queued = left;
         return 0;
     }
     ring_atomic_store(uring->sq_tail, tail, memory_order_relaxed); /* U0: none was taken */

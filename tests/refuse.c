@@ -25,6 +25,7 @@ static struct plan {
 } plans[2];
 
 static size_t room_at_once;
+static bool one_by_one;
 static int64_t clock_step, clock_ahead;
 static long processors;
 static int pages_on[4];
@@ -62,6 +63,11 @@ void test_clock_runs(int64_t nanoseconds)
 void test_room_at_once(size_t bytes)
 {
     room_at_once = bytes;
+}
+
+void test_submit_one_by_one(bool yes)
+{
+    one_by_one = yes;
 }
 
 void test_processors(long count)
@@ -248,6 +254,8 @@ long __wrap_syscall(long number, ...)
         if (refused(registers ? CALL_REGISTER_BARRIER : CALL_BARRIER, &result))
             return result;
     }
+    if (number == SYS_io_uring_enter && one_by_one && words[1] > 1)
+        words[1] = 1;
     return __real_syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 

@@ -53,6 +53,9 @@ void test_clock_runs(int64_t nanoseconds);
 /* Room for more than so many bytes at once is refused with EINTR from now on; 0: the truth. */
 void test_room_at_once(size_t bytes);
 
+/* From now on io_uring takes one entry of a submission, and leaves the others for later. */
+void test_submit_one_by_one(bool yes);
+
 /* How many processors this machine has from now on; 0: the truth. */
 void test_processors(long count);
 
