@@ -50,6 +50,7 @@ struct member {
 };
 
 struct ring_any {
+    pid_t pid;               /* whose it is: a child after fork has the same queue in its memory */
     struct ring_uring uring; /* fd -1: there is none */
     struct member **members;
     unsigned count, room;
@@ -135,7 +136,7 @@ static void close_member(struct ring_door *door)
     struct member *member = member_of(door);
     struct ring_uring *uring = &member->any->uring;
     member->waiter = NULL;
-    if (member->pending && ring_uring_cancel(uring, (uintptr_t)member)) {
+    if (member->pending && member->any->pid == getpid() && ring_uring_cancel(uring, (uintptr_t)member)) {
         unlink_member(member);
         member->door.lit = false;
     } else {
@@ -161,6 +162,7 @@ int ring_any_open(struct ring_any **any)
     struct ring_any *new_one = calloc(1, sizeof *new_one);
     if (!new_one)
         return ring_error(-ENOMEM, "out of memory");
+    new_one->pid = getpid();
     new_one->lit.next = new_one->lit.before = &new_one->lit;
     if (ring_uring_open(&new_one->uring, ENTRIES, -1) != 0)
         new_one->uring.fd = -1;

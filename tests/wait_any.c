@@ -273,6 +273,44 @@ Test(any, may_be_handed_to_another_thread)
     test_ends_close(&ends);
 }
 
+static int close_inherited(void *stage)
+{
+    test_await(stage, 1);
+    REQUIRE_OK(ring_spsc_close_consumer(&ends.spsc_consumer));
+    REQUIRE_OK(ring_mpmc_close_consumer(&ends.mpmc_consumer));
+    REQUIRE_OK(ring_broadcast_close_consumer(&ends.news_consumer));
+    return 0;
+}
+
+Test(any, of_a_parent_misses_nothing_when_a_child_closes_its_copies_of_the_endpoints)
+{
+    enum { SOONER = 20000000 }; /* than anybody is looked after */
+    RING_ATOMIC(uint64_t) *stage = test_shared(sizeof *stage);
+    void *ready[TEST_KINDS];
+    test_ends_open(&ends);
+    struct ring_any *any = any_of_consumers();
+    settle(any);
+    pid_t child = test_spawn(close_inherited, stage);
+    for (enum test_kind kind = 0; kind < TEST_KINDS; kind += 2) {
+        test_feed(&ends, kind);
+        await_ready(any, kind);
+        REQUIRE_SAME(test_drain(&ends, kind), 1); /* the next wait is queued, and not submitted yet */
+    }
+    atomic_store(stage, 1);
+    test_wait(child);
+    settle(any);
+    for (enum test_kind kind = 0; kind < TEST_KINDS; kind += 2) {
+        unsigned received = 0;
+        test_feed(&ends, kind);
+        int count = ring_any_wait(any, ready, TEST_KINDS, SOONER);
+        for (int i = 0; i < count; i++)
+            received += test_drain(&ends, (enum test_kind)(uintptr_t)ready[i]);
+        REQUIRE_SAME(received, 1);
+    }
+    ring_any_close(&any);
+    test_ends_close(&ends);
+}
+
 static int add_too_many(void *argument)
 {
     static struct ring_mpmc_consumer consumers[130];
