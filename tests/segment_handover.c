@@ -1,8 +1,7 @@
-/* segment_handover.c - sealed segments without a name: who gets one over a socket and who does not, what the seals keep
- * off, and what comes of peers that send rubbish. */
-#include "harness.h"
+/* segment_handover.c - sealed segments without a name: who gets one over a socket and who does not, and what the seals
+ * keep off. */
+#include "handover.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
@@ -10,52 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
-enum { BYTES = 1 << 18, NOBODY = 65534, STRANGERS = 54321 };
-
-static struct ring_segment *create_memfd(unsigned flags, unsigned mode)
-{
-    struct ring_segment *segment;
-    struct ring_segment_options options = test_plain(BYTES);
-    options.backing = RING_BACKING_MEMFD;
-    options.flags = flags;
-    options.mode = mode;
-    REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
-    REQUIRE_OK(ring_spsc_create(segment, "ring", 4096));
-    REQUIRE_OK(ring_broadcast_create(segment, "news", 16, 56, RING_BROADCAST_OVERWRITE));
-    return segment;
-}
-
-static struct ring_segment_options attaching(unsigned flags)
-{
-    struct ring_segment_options options = test_plain(0);
-    options.flags = flags;
-    return options;
-}
-
-/* A socket's path that goes away with the test. */
-static const char *socket_path(void)
-{
-    static char path[TEST_NAME];
-    return test_path(path, test_name());
-}
-
-/* The descriptor of the sealed memory in this process. */
-static int find_memfd(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    REQUIRE(directory);
-    int found = -1;
-    for (struct dirent *entry; (entry = readdir(directory));) {
-        char target[64] = "";
-        if (readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1) > 0 &&
-            strncmp(target, "/memfd:shmring ", 15) == 0)
-            found = atoi(entry->d_name);
-    }
-    closedir(directory);
-    return found;
-}
+enum { NOBODY = 65534, STRANGERS = 54321 };
 
 struct visitor {
     int socket;
@@ -82,14 +37,14 @@ static int visit(void *argument)
     become(visitor);
     unsigned descriptors = test_descriptors();
     struct ring_segment *segment;
-    struct ring_segment_options options = attaching(visitor->flags);
+    struct ring_segment_options options = test_attaching(visitor->flags);
     if (visitor->error) {
-        REQUIRE_REFUSED(ring_segment_attach_socket(&segment, socket_path(), &options, TEST_LONG), visitor->error);
+        REQUIRE_REFUSED(ring_segment_attach_socket(&segment, test_socket_path(), &options, TEST_LONG), visitor->error);
         REQUIRE(!segment);
         REQUIRE_SAME(test_descriptors(), descriptors);
         return 0;
     }
-    REQUIRE_OK(ring_segment_attach_socket(&segment, socket_path(), &options, TEST_LONG));
+    REQUIRE_OK(ring_segment_attach_socket(&segment, test_socket_path(), &options, TEST_LONG));
     if (visitor->flags & RING_READ_ONLY) {
         struct ring_broadcast_consumer observer;
         char message[64];
@@ -132,12 +87,12 @@ static void serve(struct ring_segment *segment, int listener, const struct ring_
 Test(handover, a_segment_is_handed_over_and_used_by_both)
 {
     unsigned descriptors = test_descriptors();
-    struct ring_segment *segment = create_memfd(0, 0600);
+    struct ring_segment *segment = test_create_memfd(0, 0600);
     struct ring_spsc_consumer consumer;
     int listener;
-    REQUIRE_OK(ring_segment_listen(&listener, socket_path(), 0600));
+    REQUIRE_OK(ring_segment_listen(&listener, test_socket_path(), 0600));
     struct stat file;
-    REQUIRE_SAME(stat(socket_path(), &file), 0);
+    REQUIRE_SAME(stat(test_socket_path(), &file), 0);
     REQUIRE_SAME(file.st_mode & 07777, 0600);
     test_open_consumer(&consumer, segment);
     for (int i = 0; i < 3; i++) {
@@ -159,13 +114,13 @@ Test(handover, a_segment_is_handed_over_and_used_by_both)
 static int truncate_it(void *argument)
 {
     struct ring_segment *segment;
-    struct ring_segment_options options = attaching(0);
+    struct ring_segment_options options = test_attaching(0);
     REQUIRE_OK(ring_segment_receive(&segment, *(int *)argument, &options, TEST_LONG));
-    int fd = find_memfd();
+    int fd = test_find_memfd();
     REQUIRE(fd >= 0);
     REQUIRE(ftruncate(fd, 0) != 0 && errno == EPERM);
     REQUIRE(ftruncate(fd, 4096) != 0 && errno == EPERM);
-    REQUIRE(ftruncate(fd, BYTES * 2) != 0 && errno == EPERM);
+    REQUIRE(ftruncate(fd, TEST_SEALED_BYTES * 2) != 0 && errno == EPERM);
     REQUIRE(fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE, 0, 4096) != 0);
     REQUIRE(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) != 0 && errno == EPERM);
     REQUIRE_OK(ring_segment_close(&segment));
@@ -176,12 +131,12 @@ Test(handover, a_peer_that_shrinks_a_sealed_segment_is_told_eperm)
 {
     int ends[2];
     REQUIRE_SAME(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    struct ring_segment *segment = create_memfd(0, 0600);
+    struct ring_segment *segment = test_create_memfd(0, 0600);
     REQUIRE_OK(ring_segment_offer(segment, ends[0], NULL, RING_NO_WAIT));
     test_wait(test_spawn(truncate_it, &ends[1]));
     struct ring_segment_info info = { .struct_size = sizeof info };
     REQUIRE_OK(ring_segment_info(segment, &info));
-    REQUIRE_SAME(info.resident_bytes, BYTES);
+    REQUIRE_SAME(info.resident_bytes, TEST_SEALED_BYTES);
     REQUIRE_OK(ring_segment_close(&segment));
     close(ends[0]);
     close(ends[1]);
@@ -191,9 +146,9 @@ Test(handover, a_user_who_is_not_allowed_is_refused_and_told_so)
 {
     if (geteuid() != 0)
         test_skip("only root can become another user");
-    struct ring_segment *segment = create_memfd(0, 0666);
+    struct ring_segment *segment = test_create_memfd(0, 0666);
     int listener;
-    REQUIRE_OK(ring_segment_listen(&listener, socket_path(), 0666));
+    REQUIRE_OK(ring_segment_listen(&listener, test_socket_path(), 0666));
     struct visitor stranger = { .flags = RING_ANY_OWNER, .user = NOBODY, .group = NOBODY, .error = EACCES };
     struct ring_handover to = ring_handover_defaults();
     serve(segment, listener, NULL, stranger, EPERM);
@@ -211,10 +166,10 @@ Test(handover, a_user_or_group_that_is_allowed_gets_it)
 {
     if (geteuid() != 0)
         test_skip("only root can become another user");
-    struct ring_segment *segment = create_memfd(0, 0666);
+    struct ring_segment *segment = test_create_memfd(0, 0666);
     struct ring_spsc_consumer consumer;
     int listener;
-    REQUIRE_OK(ring_segment_listen(&listener, socket_path(), 0666));
+    REQUIRE_OK(ring_segment_listen(&listener, test_socket_path(), 0666));
     test_open_consumer(&consumer, segment);
     struct visitor stranger = { .flags = RING_ANY_OWNER, .user = NOBODY, .group = STRANGERS };
     struct ring_handover tos[] = { ring_handover_defaults(), ring_handover_defaults(), ring_handover_defaults() };
@@ -240,9 +195,9 @@ Test(handover, a_mode_that_lets_others_only_look_holds_over_a_socket_too)
 {
     if (geteuid() != 0)
         test_skip("only root can become another user");
-    struct ring_segment *segment = create_memfd(0, 0644);
+    struct ring_segment *segment = test_create_memfd(0, 0644);
     int listener;
-    REQUIRE_OK(ring_segment_listen(&listener, socket_path(), 0666));
+    REQUIRE_OK(ring_segment_listen(&listener, test_socket_path(), 0666));
     say_hello(segment);
     struct ring_handover to = ring_handover_defaults();
     to.user = NOBODY;
@@ -260,12 +215,12 @@ Test(handover, a_mode_that_lets_others_only_look_holds_over_a_socket_too)
 static int try_to_write(void *argument)
 {
     struct ring_segment *segment;
-    struct ring_segment_options options = attaching(0);
+    struct ring_segment_options options = test_attaching(0);
     REQUIRE_REFUSED(ring_segment_receive(&segment, *(int *)argument, &options, TEST_LONG), EPERM);
     REQUIRE(strstr(ring_error_detail(), "sealed against writing"));
     options.flags = RING_READ_ONLY;
     REQUIRE_OK(ring_segment_receive(&segment, *(int *)argument, &options, TEST_LONG));
-    int fd = find_memfd();
+    int fd = test_find_memfd();
     char path[40];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int writable = open(path, O_RDWR | O_CLOEXEC); /* the same user: he may */
@@ -285,7 +240,7 @@ Test(handover, sealed_against_writing_only_its_creator_ever_writes)
 {
     int ends[2];
     REQUIRE_SAME(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    struct ring_segment *segment = create_memfd(RING_SEAL_WRITES, 0600);
+    struct ring_segment *segment = test_create_memfd(RING_SEAL_WRITES, 0600);
     REQUIRE_OK(ring_segment_offer(segment, ends[0], NULL, RING_NO_WAIT));
     REQUIRE_OK(ring_segment_offer(segment, ends[0], NULL, RING_NO_WAIT));
     pid_t child = test_spawn(try_to_write, &ends[1]);
@@ -299,7 +254,7 @@ Test(handover, sealed_against_writing_only_its_creator_ever_writes)
 static int take_and_die(void *argument)
 {
     struct ring_segment *segment;
-    struct ring_segment_options options = attaching(0);
+    struct ring_segment_options options = test_attaching(0);
     struct ring_spsc_producer producer;
     REQUIRE_OK(ring_segment_receive(&segment, *(int *)argument, &options, TEST_LONG));
     test_open_producer(&producer, segment);
@@ -312,7 +267,7 @@ Test(handover, proofs_of_life_belong_to_each_side_and_not_to_what_was_handed_ove
 {
     int ends[2];
     REQUIRE_SAME(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    struct ring_segment *segment = create_memfd(0, 0600);
+    struct ring_segment *segment = test_create_memfd(0, 0600);
     struct ring_spsc_producer producer;
     struct ring_spsc_consumer consumer;
     test_open_consumer(&consumer, segment);
@@ -329,148 +284,4 @@ Test(handover, proofs_of_life_belong_to_each_side_and_not_to_what_was_handed_ove
     REQUIRE_OK(ring_segment_close(&segment));
     close(ends[0]);
     close(ends[1]);
-}
-
-Test(handover, descriptors_that_are_not_sealed_segments_are_refused)
-{
-    struct ring_segment *segment = test_create(BYTES), *other = (void *)1;
-    struct ring_segment_options options = attaching(0);
-    unsigned descriptors = test_descriptors();
-    REQUIRE_REFUSED(ring_segment_attach_fd(&other, -1, &options), EBADF);
-    REQUIRE(!other);
-    REQUIRE_REFUSED(ring_segment_attach_fd(NULL, 0, &options), EINVAL);
-    char path[TEST_NAME];
-    int file = open(test_path(path, test_name()), O_RDWR | O_CLOEXEC);
-    REQUIRE_REFUSED(ring_segment_attach_fd(&other, file, &options), EPERM);
-    close(file);
-    int ends[2];
-    REQUIRE_SAME(pipe(ends), 0);
-    REQUIRE_REFUSED(ring_segment_attach_fd(&other, ends[0], &options), EPERM);
-    close(ends[0]);
-    close(ends[1]);
-    int memfd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    REQUIRE_SAME(ftruncate(memfd, BYTES), 0);
-    REQUIRE_REFUSED(ring_segment_attach_fd(&other, memfd, &options), EPERM);
-    REQUIRE_SAME(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0); /* others could still add seals */
-    REQUIRE_REFUSED(ring_segment_attach_fd(&other, memfd, &options), EPERM);
-    REQUIRE_SAME(fcntl(memfd, F_ADD_SEALS, F_SEAL_SEAL), 0);
-    REQUIRE_REFUSED(ring_segment_attach_fd(&other, memfd, &options), EPROTO);
-    close(memfd);
-    REQUIRE_SAME(test_descriptors(), descriptors);
-    struct ring_handover to = ring_handover_defaults();
-    REQUIRE_SAME(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    REQUIRE_REFUSED(ring_segment_offer(segment, ends[0], &to, RING_NO_WAIT), EOPNOTSUPP);
-    REQUIRE_OK(ring_segment_close(&segment));
-    segment = create_memfd(0, 0600);
-    to.struct_size--;
-    REQUIRE_REFUSED(ring_segment_offer(segment, ends[0], &to, RING_NO_WAIT), EINVAL);
-    REQUIRE_REFUSED(ring_segment_offer(segment, -1, NULL, RING_NO_WAIT), EBADF);
-    REQUIRE_REFUSED(ring_segment_offer(NULL, ends[0], NULL, RING_NO_WAIT), EINVAL);
-    close(ends[1]);
-    REQUIRE_REFUSED(ring_segment_offer(segment, ends[0], NULL, RING_NO_WAIT), EPIPE);
-    close(ends[0]);
-    REQUIRE_OK(ring_segment_close(&segment));
-}
-
-Test(handover, a_caller_keeps_the_descriptor_he_attached_by)
-{
-    struct ring_segment *segment = create_memfd(0, 0600), *other;
-    struct ring_segment_options options = attaching(0);
-    int fd = fcntl(find_memfd(), F_DUPFD_CLOEXEC, 0);
-    REQUIRE(fd >= 0);
-    REQUIRE_OK(ring_segment_attach_fd(&other, fd, &options));
-    REQUIRE(fcntl(fd, F_GETFD) >= 0);
-    close(fd);
-    struct ring_spsc_producer producer;
-    struct ring_spsc_consumer consumer;
-    test_open_producer(&producer, segment);
-    test_open_consumer(&consumer, other);
-    test_send(&producer, 1000, 9);
-    test_recv(&consumer, 1000, 9);
-    REQUIRE_OK(ring_spsc_close_producer(&producer));
-    REQUIRE_OK(ring_spsc_close_consumer(&consumer));
-    REQUIRE_OK(ring_segment_close(&other));
-    REQUIRE_OK(ring_segment_close(&segment));
-}
-
-/* Sends what it likes, with so many descriptors. */
-static void send_rubbish(int socket, const void *bytes, size_t length, int descriptors)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(3 * sizeof(int))];
-    } control = { .bytes = { 0 } };
-    struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = length };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-    if (descriptors) {
-        int fds[3] = { 0, 1, 2 };
-        message.msg_control = &control;
-        message.msg_controllen = CMSG_SPACE((size_t)descriptors * sizeof(int));
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-        rights->cmsg_level = SOL_SOCKET;
-        rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN((size_t)descriptors * sizeof(int));
-        memcpy(CMSG_DATA(rights), fds, (size_t)descriptors * sizeof(int));
-    }
-    REQUIRE_SAME(sendmsg(socket, &message, 0), (long long)length);
-}
-
-Test(handover, rubbish_over_the_socket_is_refused_and_leaves_no_descriptor)
-{
-    int ends[2];
-    REQUIRE_SAME(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    struct ring_segment *segment;
-    struct ring_segment_options options = attaching(0);
-    unsigned descriptors = test_descriptors();
-    unsigned char bytes[64] = { 0 };
-    struct test_random random = { 3 };
-    for (int round = 0; round < 300; round++) {
-        test_fill(bytes, sizeof bytes, (uint64_t)round);
-        if (round % 2)
-            memcpy(bytes, "\1SHSOVER", 8);
-        if (round % 4 == 3)
-            memcpy(bytes + 8, (uint32_t[]){ RING_LAYOUT_VERSION, 0 }, 8);
-        size_t length = round % 3 ? 32 : 1 + (size_t)test_below(&random, sizeof bytes);
-        send_rubbish(ends[0], bytes, length, (int)test_below(&random, 4));
-        REQUIRE_REFUSED_SOMEHOW(ring_segment_receive(&segment, ends[1], &options, TEST_LONG));
-        REQUIRE(!segment);
-        REQUIRE_SAME(test_descriptors(), descriptors);
-    }
-    REQUIRE_REFUSED(ring_segment_receive(&segment, ends[1], &options, 5000000), ETIMEDOUT);
-    close(ends[0]);
-    REQUIRE_REFUSED(ring_segment_receive(&segment, ends[1], &options, TEST_LONG), EPIPE);
-    close(ends[1]);
-}
-
-Test(handover, nobody_at_the_socket_is_told_at_once_or_after_the_time_limit)
-{
-    struct ring_segment *segment = create_memfd(0, 0600), *other;
-    int listener, second;
-    REQUIRE_REFUSED(ring_segment_attach_socket(&other, socket_path(), NULL, RING_NO_WAIT), ENOENT);
-    REQUIRE_REFUSED(ring_segment_attach_socket(&other, socket_path(), NULL, 10000000), ETIMEDOUT);
-    REQUIRE_REFUSED(ring_segment_attach_socket(&other, NULL, NULL, RING_NO_WAIT), EINVAL);
-    REQUIRE_OK(ring_segment_listen(&listener, socket_path(), 0600));
-    REQUIRE_REFUSED(ring_segment_listen(&second, socket_path(), 0600), EADDRINUSE);
-    REQUIRE_REFUSED(ring_segment_offer(segment, listener, NULL, RING_NO_WAIT), ETIMEDOUT);
-    REQUIRE_REFUSED(ring_segment_offer(segment, listener, NULL, 10000000), ETIMEDOUT);
-    REQUIRE_REFUSED(ring_segment_attach_socket(&other, socket_path(), NULL, 10000000), ETIMEDOUT); /* no answer */
-    close(listener);
-    REQUIRE_REFUSED(ring_segment_attach_socket(&other, socket_path(), NULL, RING_NO_WAIT), ENOENT);
-    REQUIRE_OK(ring_segment_listen(&listener, socket_path(), 0640)); /* what was left behind is replaced */
-    close(listener);
-    REQUIRE_SAME(unlink(socket_path()), 0);
-    FILE *file = fopen(socket_path(), "w");
-    REQUIRE(file);
-    fclose(file);
-    REQUIRE_REFUSED(ring_segment_listen(&listener, socket_path(), 0600), EEXIST);
-    char abstract[TEST_NAME];
-    snprintf(abstract, sizeof abstract, "@%.100s", test_name());
-    REQUIRE_OK(ring_segment_listen(&listener, abstract, 0600));
-    REQUIRE_REFUSED(ring_segment_listen(&second, abstract, 0600), EADDRINUSE);
-    close(listener);
-    char long_path[200];
-    memset(long_path, 'x', sizeof long_path);
-    long_path[sizeof long_path - 1] = '\0';
-    REQUIRE_REFUSED(ring_segment_listen(&listener, long_path, 0600), ENAMETOOLONG);
-    REQUIRE_OK(ring_segment_close(&segment));
 }
