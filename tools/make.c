@@ -16,7 +16,7 @@ static error_t parse_create(int key, char *argument, struct argp_state *state)
     struct create *create = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &create->making;
+        state->child_inputs[0] = state->child_inputs[1] = &create->making;
         return 0;
     case 'a':
         create->add = true;
@@ -46,10 +46,11 @@ static int make_rings(const struct create *create, struct ring_segment *segment)
     for (size_t at = 0; at < create->ring_count; at++) {
         int error = making_ring(&create->making, segment, create->rings[at]);
         if (error == -ENOSPC)
-            return complain_library(error, "cannot make ring '%s' in %s (use a larger --bytes, or leave it out)",
-                                    create->rings[at], create->segment);
+            return complain_library(error, "cannot make %s '%s' in %s (use a larger --bytes, or leave it out)",
+                                    kind_noun(create->making.kind), create->rings[at], create->segment);
         if (error)
-            return complain_library(error, "cannot make ring '%s' in %s", create->rings[at], create->segment);
+            return complain_library(error, "cannot make %s '%s' in %s", kind_noun(create->making.kind),
+                                    create->rings[at], create->segment);
     }
     return STATUS_DONE;
 }
@@ -75,8 +76,8 @@ static void tell_place(const struct create *create, struct ring_segment *segment
     char wish[32];
     struct ring_pages pages = { .struct_size = sizeof pages };
     if (create->making.ring_node != RING_NODE_ANY && ring_segment_pages(segment, ring, &pages) == 0 && !pages.granted)
-        remark("ring '%s' was made, but its pages are not as asked for (%s); --strict makes that an error", ring,
-               node_wish(pages.asked, wish, sizeof wish));
+        remark("%s '%s' was made, but its pages are not as asked for (%s); --strict makes that an error",
+               kind_noun(create->making.kind), ring, node_wish(pages.asked, wish, sizeof wish));
 }
 
 static int create_all(const struct create *create)
@@ -112,14 +113,15 @@ int command_create(int argc, char **argv)
         { "add", 'a', NULL, 0, "Put the rings into the segment if it is there already", 0 },
         { 0 },
     };
-    static const struct argp_child children[] = { { &making_argp, 0, "Making:", 10 }, { 0 } };
+    static const struct argp_child children[] = { { &making_argp, 0, "Making:", 10 },
+                                                  { &memory_argp, 0, "Pools of blocks, and heaps:", 20 },
+                                                  { 0 } };
     static const struct argp argp = {
         .options = options,
         .parser = parse_create,
         .args_doc = "SEGMENT [RING...]",
-        .doc =
-            "Make a shared-memory segment and named rings of one kind in it: all of them, or nothing. --add puts rings "
-            "of another kind in.",
+        .doc = "Make a shared-memory segment and named rings of one kind in it, or pools of blocks, or heaps: all of "
+               "them, or nothing. --add puts those of another kind in.",
         .children = children,
     };
     struct create create = { .making = making_defaults() };

@@ -31,7 +31,7 @@ size_t parse_size(const struct argp_state *state, const char *text, const char *
 uint64_t parse_count(const struct argp_state *state, const char *text, const char *option);
 int64_t parse_seconds(const struct argp_state *state, const char *text, const char *option);
 
-/* How to make a segment and its rings: --bytes, --mode, --node, --strict, --no-huge, --no-lock; --kind and its own. */
+/* How to make a segment, --bytes, --mode, --node, --strict, --no-huge, --no-lock, and what is in it: kinds.c. */
 struct making {
     struct ring_segment_options segment; /* bytes 0: as many as the rings need */
     unsigned kind;                       /* enum ring_layout_kind */
@@ -42,16 +42,29 @@ struct making {
     size_t slots;      /* MPMC and broadcast, as the next two */
     size_t slot_bytes;
     unsigned seats;
-    unsigned policy; /* broadcast: enum ring_broadcast_policy */
+    unsigned policy;    /* broadcast: enum ring_broadcast_policy */
+    size_t block_bytes; /* blocks, as the next two */
+    size_t blocks;
+    size_t align;
+    size_t heap_bytes; /* heap */
 };
 
 extern const struct argp making_argp; /* a child parser; its input is a struct making */
 struct making making_defaults(void);
 /* The options for a segment that is to hold `rings` rings. False: there is no such size, and that has been said. */
 bool making_options(const struct making *making, size_t rings, struct ring_segment_options *options);
+
+/* ---- kinds.c: what a segment may hold ---- */
+
+extern const struct argp memory_argp;    /* of create alone: pools and heaps; its input is a struct making */
+extern const struct argp kinds_argp;     /* a child of making_argp; its input is a struct making */
+const char *kind_word(unsigned kind);    /* "spsc" */
+const char *kind_noun(unsigned kind);    /* "ring", "pool" */
+const char *size_options(unsigned kind); /* "--slots or --slot-bytes" */
+/* Bytes that one takes from its segment; 0: there is no such size. */
+size_t making_footprint(const struct making *making);
 /* Makes one. As ring_spsc_create(). */
 int making_ring(const struct making *making, struct ring_segment *segment, const char *ring);
-const char *kind_word(unsigned kind); /* "spsc" */
 
 /* ---- backing.c ---- */
 
@@ -101,8 +114,8 @@ void json_begin(struct json *json, const char *name, unsigned kind);
 
 /* ---- places.c ---- */
 
-/* Where the pages of a ring (NULL: of the segment) are: for people (json NULL), rings only when there is something to tell;
- * or as a member "pages". Nothing when the ring has gone. */
+/* Where the pages of a ring (NULL: of the segment) are: for people (json NULL), rings only when there is something to
+ * tell; or as a member "pages". Nothing when the ring has gone. */
 void show_pages(struct ring_segment *segment, const char *ring, struct json *json);
 const char *node_wish(int node, char *buffer, size_t size); /* "node 1", "interleaved", "any" */
 

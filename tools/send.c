@@ -198,6 +198,9 @@ static error_t parse_send(int key, char *argument, struct argp_state *state)
             argp_error(state, "which SEGMENT and RING? For example: ringctl send /market quotes < file");
         if (send->lines && send->record)
             argp_error(state, "--lines and --records exclude each other");
+        if (send->making.kind > RING_KIND_BROADCAST)
+            argp_error(state, "--kind %s: nothing can be sent into it; 'ringctl create' makes one",
+                       kind_word(send->making.kind));
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
