@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RINGS_MOST = 4000, SENDERS_MOST = 16, RING_BYTES = 4096, PATIENCE_MS = 40 };
+enum { RINGS_MOST = 4000, SENDERS_MOST = 16, RING_BYTES = 4096, PATIENCE_MS = 40, AT_ONCE = 32 };
 
 static const char usage[] =
     "wake-storm [--loop epoll|poll|any] [--rings N] [--messages N] [--senders N] [--seed S] [--lose N]\n"
@@ -298,9 +298,9 @@ static void receive(void)
             tally.silent += !count;
         }
         uint64_t chance = random_of(&random);
-        for (int i = 0; i < count; i++)
-            serve(rings[i], chance % 4 ? UINT64_MAX : 3);
-        if ((chance >> 8) % 32 == 0) {
+        for (int i = 0; i < count && i < AT_ONCE; i++)
+            serve(rings[((chance >> 40) + i) % count], chance % 4 ? UINT64_MAX : 3);
+        if ((chance >> 8) % 128 == 0) {
             nap((chance >> 16) % 200000);
             tally.naps++;
         }
