@@ -32,9 +32,18 @@ struct ring_claim {
 
 /* ---- Forks ---- */
 
-/* Recursive: a signal handler may fork within any call. */
-static pthread_mutex_t forks = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER;
 static struct ring_claim *unsealed;
+
+/* Recursive: a signal handler may fork within any call. */
+static void make_recursive(void)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&forks, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
 
 static void before_fork(void)
 {
@@ -52,11 +61,12 @@ static void after_fork_child(void)
         close(unsealed->fd);
         unsealed->fd = -1;
     }
-    forks = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* its owner is the parent's thread */
+    make_recursive(); /* anew: its owner is the parent's thread */
 }
 
 RING_AT_LOAD static void watch_forks(void)
 {
+    make_recursive();
     pthread_atfork(before_fork, after_fork_parent, after_fork_child); /* refused: as if cloned, see above */
 }
 

@@ -177,7 +177,7 @@ static int visit_directory(struct visit *visit, const char *path, unsigned backi
 {
     struct dirent **entries = NULL;
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int count = directory < 0 ? -1 : scandirat(directory, ".", &entries, NULL, alphasort);
+    int count = directory < 0 ? -1 : scandir(path, &entries, NULL, alphasort);
     int code = count < 0 ? ring_error(-errno, "cannot read %s (%s)", path, strerror(errno)) : 0;
     for (int at = 0; at < count; at++) {
         visit_file(visit, directory, entries[at]->d_name, backing);

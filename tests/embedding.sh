@@ -41,6 +41,13 @@ program_runs() {
     timeout 60 ./example hello && wait "$receiver" && receiver= && [ "$(cat heard)" = hello ]
 }
 
+# The same with another libc, as one file without libraries. Debian's musl-gcc does not know the kernel's headers.
+musl_runs() {
+    mkdir "$folder/kernel" && ln -s /usr/include/{linux,asm-generic} "$(ls -d /usr/include/*-linux-gnu/asm)" "$folder/kernel" || return 1
+    compiler=(musl-gcc -static -idirafter "$folder/kernel" "${compiler[@]:$1}")
+    rm -rf "$folder/whole" && program_runs
+}
+
 # The patterns of one row of the table.
 row() { sed -n "s/^| $1[^|]*| \([^;|]*\).*/\1/p" "$root/README.md" | tr -d '\\,' | tr ' ' '\n' | grep '[.*]'; }
 
@@ -77,5 +84,6 @@ check "the files for blocks are enough" enough blocks \
     "$(with blocks blocks 'ring_blocks_open(&end, NULL, "", 0) + ring_block_free(&end, 0)')" 'segments only' 'any ring' blocks
 check "the files for heaps are enough" enough heaps \
     "$(with heap heap 'ring_heap_open(&end, NULL, "", 0) + ring_heap_free(&end, 0, 0)')" 'segments only' 'any ring' blocks
+command -v musl-gcc >/dev/null && check "it compiles with musl, and runs" musl_runs $(($# - 1))
 echo "1..$number"
 [ "$failed" = 0 ]
