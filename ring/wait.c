@@ -34,16 +34,19 @@
 #include <unistd.h>
 
 #include <ring/clock.h>
+#include <ring/segment_private.h>
 
 enum {
     LOOKS_PER_CLOCK = 64,
     RESTS_PER_CLOCK = 4,
     POLLS = 1000, /* before the first pause of a wait: some ten microseconds */
     LEAST_SPIN_NS =
-        4000,          /* where no wait was short lately: with the polls before it, about what a sleep costs, so
-                          the processor time is at most doubled, and a gap shorter than that is never slept through */
-    LEAST_PAUSES = 24, /* of a back-off: about a microsecond on x86 */
-    MOST_PAUSES = 400, /* some 15 us */
+        4000,            /* where no wait was short lately: with the polls before it, about what a sleep costs, so
+                            the processor time is at most doubled, and a gap shorter than that is never slept through */
+    LEAST_PAUSES = 24,   /* of a back-off: about a microsecond on x86 */
+    MOST_PAUSES = 400,   /* some 15 us */
+    NAPS_UNWATCHED = 20, /* of one wait; one that lasts longer, a second, lets the kernel tell of departures instead of
+                            asking each time whether its peers live */
     TRIAL_FIRST = 16,
     TRIAL_LAST = 65536,
 };
@@ -106,26 +109,6 @@ bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep, enum ring_wait_request b
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
-/* Sleeps until the bell is rung, the deadline, or the bound. True: it was only the bound, and what was announced still
- * stands, so the caller may look and sleep again without announcing anew. */
-static bool sleep_until_called(RING_ATOMIC(uint32_t) * asleep, uint32_t seen, int64_t deadline_ns, bool restless)
-{
-    int64_t nap = restless ? RING_WAIT_BOUND_BLIND_NS : RING_WAIT_BOUND_NS;
-    if (deadline_ns != RING_CLOCK_NEVER) {
-        int64_t left = deadline_ns - ring_clock_monotonic();
-        if (left <= nap)
-            nap = left;
-        if (left <= 0)
-            return false;
-    }
-    struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
-    /* Not FUTEX_PRIVATE: the word lies in shared memory. Every reason to come back is a reason to look again. */
-    syscall(SYS_futex, (uintptr_t)ring_wait_calls(asleep), FUTEX_WAIT, seen, &limit, NULL, 0);
-    /* W1: acquire: the bit first; where it is cleared, somebody is about to call, or died before he did. */
-    return ring_atomic_load(asleep, memory_order_acquire) != 0 &&
-           ring_atomic_load(ring_wait_calls(asleep), memory_order_acquire) == seen;
-}
-
 /* W2: `calls` moves on, then up to `most` of those who sleep on it are woken. How many. */
 static long call(RING_ATOMIC(uint32_t) * asleep, int most)
 {
@@ -184,6 +167,8 @@ struct wait {
     int64_t closely_ns; /* who never sleeps looks closely at this time */
     unsigned looks;
     unsigned naps;
+    uint32_t seen_calls;          /* of the bell that was announced on, */
+    uint32_t departed;            /* and how many had left the segment before the last look */
     RING_ATOMIC(uint64_t) * word; /* that will change, */
     uint64_t seen;                /* and what it was before the last look */
 };
@@ -205,12 +190,16 @@ struct ring_waiter ring_waiter_start(const struct ring_wait_looks *looks, void *
 void ring_waiter_move(struct ring_waiter *waiter, RING_ATOMIC(uint32_t) * asleep)
 {
     waiter->asleep = asleep;
+    ring_watch_close(waiter->watch); /* it may be in another segment */
+    waiter->watch = NULL;
     if (waiter->door)
         waiter->door->light(waiter->door); /* what is under way is of the old one */
 }
 
 void ring_waiter_close(struct ring_waiter *waiter)
 {
+    ring_watch_close(waiter->watch);
+    waiter->watch = NULL;
     if (waiter->door)
         waiter->door->close(waiter->door);
     waiter->door = NULL;
@@ -276,20 +265,58 @@ static enum next pause_or_sleep(const struct ring_waiter *waiter, struct wait *w
     return !spins || now - wait->began_ns >= waiter->spin_ns ? SLEEP : LOOK;
 }
 
+/* False: the kernel cannot sleep on two words. */
+static bool sleep_watched(const struct ring_waiter *waiter, const struct wait *wait, int64_t nap_ns)
+{
+    const struct ring_wait_word words[] = {
+        ring_wait_word(ring_wait_calls(waiter->asleep), wait->seen_calls),
+        ring_wait_word(&waiter->watch->departures, wait->departed),
+    };
+    return ring_wait_for_words(words, 2, ring_clock_monotonic() + nap_ns);
+}
+
+/* Sleeps until the bell is rung, the deadline, or the bound. True: nobody rang, and what was announced still stands, so
+ * the caller may look and sleep again without announcing anew. */
+static bool sleep_until_called(struct ring_waiter *waiter, struct wait *wait, bool restless)
+{
+    RING_ATOMIC(uint32_t) *asleep = waiter->asleep, *calls = ring_wait_calls(asleep);
+    bool idle = !restless && ++wait->naps > NAPS_UNWATCHED;
+    if (idle && !waiter->watch && wait->naps == NAPS_UNWATCHED + 1) {
+        waiter->watch = ring_watch_open(&waiter->looks->segment(waiter->end)->witness);
+        return true; /* after another look: somebody may have gone before */
+    }
+    bool watched = idle && waiter->watch;
+    int64_t nap = restless ? RING_WAIT_BOUND_BLIND_NS : watched ? RING_DOOR_BOUND_NS : RING_WAIT_BOUND_NS;
+    if (wait->deadline_ns != RING_CLOCK_NEVER) {
+        int64_t left = wait->deadline_ns - ring_clock_monotonic();
+        if (left <= nap)
+            nap = left;
+        if (left <= 0)
+            return false;
+    }
+    if (!watched || !sleep_watched(waiter, wait, nap)) {
+        struct timespec limit = { .tv_sec = 0, .tv_nsec = nap < RING_WAIT_BOUND_NS ? nap : RING_WAIT_BOUND_NS };
+        /* Not FUTEX_PRIVATE: the word lies in shared memory. Every reason to come back is a reason to look again. */
+        syscall(SYS_futex, (uintptr_t)calls, FUTEX_WAIT, wait->seen_calls, &limit, NULL, 0);
+    }
+    /* W1: acquire: the bit first; where it is cleared, somebody is about to call, or died before he did. */
+    return ring_atomic_load(asleep, memory_order_acquire) != 0 &&
+           ring_atomic_load(calls, memory_order_acquire) == wait->seen_calls;
+}
+
 static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, void *call)
 {
     RING_ATOMIC(uint32_t) *asleep = waiter->asleep; /* a look may lead to another ring, with another bell */
-    uint32_t seen;
     waiter->slept = true;
     if (waiter->shown) /* W5: relaxed, for people */
         ring_atomic_store(waiter->shown, 1, memory_order_relaxed);
-    unsigned doubts =
-        ring_wait_announce(asleep, waiter->door ? RING_WAIT_ALL : RING_WAIT_ONE, &seen) ? 0 : RING_WAIT_UNREACHED;
+    bool reached = ring_wait_announce(asleep, waiter->door ? RING_WAIT_ALL : RING_WAIT_ONE, &wait->seen_calls);
+    unsigned doubts = reached ? 0 : RING_WAIT_UNREACHED;
     int code;
-    do
+    do {
+        wait->departed = ring_watch_departures(waiter->watch);
         code = waiter->looks->look_closely(waiter->end, call, &doubts);
-    while (code == -EAGAIN && asleep == waiter->asleep &&
-           sleep_until_called(asleep, seen, wait->deadline_ns, doubts != 0));
+    } while (code == -EAGAIN && asleep == waiter->asleep && sleep_until_called(waiter, wait, doubts != 0));
     if (code == -EAGAIN)
         code = waiter->looks->look(waiter->end, call);
     /* W3: relaxed: a wake for nothing is all that a late reader causes. Where others may sleep the bit is theirs too.

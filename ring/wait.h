@@ -6,7 +6,9 @@
  * `calls`, sets `asleep`, makes every core of every registered process pass a barrier (membarrier), looks once more,
  * and sleeps until `calls` has changed. Nobody counts sleepers: who dies asleep leaves at most the one bit, and the
  * next publication clears it. No sleep is longer than RING_WAIT_BOUND_NS, so a wake lost to a kill costs that much at
- * most, and a peer's death is noticed within it. wait.c tells the theory, docs/waiting.md gives advice.
+ * most, and a peer's death is noticed within it; one that has lasted for a second is told of deaths by the kernel
+ * instead (a thread of this process, without signals, reads that from inotify). wait.c tells the theory,
+ * docs/waiting.md gives advice.
  *
  * Public are struct ring_waiter's calls and ring_wake(), which the hot paths of the topologies use.
  */
@@ -42,6 +44,7 @@ struct ring_back_off {
 
 struct ring_segment;
 struct ring_wait_looks;
+struct ring_watch;
 struct ring_door;
 
 /* Part of every endpoint; private to it. */
@@ -51,10 +54,11 @@ struct ring_waiter {
     RING_ATOMIC(uint32_t) * asleep;      /* the bell of its own side; NULL: nobody can wake it (an observer) */
     RING_ATOMIC(uint32_t) * shown;       /* 1 while it sleeps, for people; or NULL */
     enum ring_wait_policy policy;
-    uint32_t spin_ns;       /* how long it spins now before it sleeps: learned */
-    bool several;           /* others may sleep on the same bell */
-    bool slept;             /* in the wait last begun */
-    struct ring_door *door; /* where news goes while it does not wait: a descriptor, or a ring_any; or NULL */
+    uint32_t spin_ns;         /* how long it spins now before it sleeps: learned */
+    bool several;             /* others may sleep on the same bell */
+    bool slept;               /* in the wait last begun */
+    struct ring_door *door;   /* where news goes while it does not wait: a descriptor, or a ring_any; or NULL */
+    struct ring_watch *watch; /* over its segment, since it was idle for long; or NULL */
     struct ring_back_off back_off;
 };
 

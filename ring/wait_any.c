@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,15 +21,11 @@
 #include <ring/segment_private.h>
 #include <ring/wait_private.h>
 
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449 /* the same number on all architectures */
-#endif
-
 enum {
     ENTRIES = 256,
-    WORDS_MOST = 127, /* and one for departures */
-    OF_32_BITS = 2,
-    ROUND = 20, /* each is looked after once in so many bounds */
+    WORDS_MOST = RING_WAIT_WORDS_MOST - 1, /* and one for departures */
+    ROUND = 20,                            /* each is looked after once in so many bounds, a second, */
+    FEW = 64,                              /* so many together, if all are watched: fewer wakes */
 };
 
 enum { DEPARTED = 1 }; /* a tag; the others are members, or UINT64_MAX */
@@ -54,11 +49,12 @@ struct ring_any {
     struct ring_uring uring; /* fd -1: there is none */
     struct member **members;
     unsigned count, room;
-    unsigned look_after; /* the place of the next to be lit for nothing */
-    unsigned unwatched;  /* members without a watch */
-    bool watching;       /* a wait for departures is under way, or queued, */
-    uint32_t departed;   /* so many having gone */
-    struct member lit;   /* head of the list */
+    unsigned look_after;   /* the place of the next to be lit for nothing, */
+    int64_t look_after_ns; /* and when; 0: not decided */
+    unsigned unwatched;    /* members without a watch */
+    bool watching;         /* a wait for departures is under way, or queued, */
+    uint32_t departed;     /* so many having gone */
+    struct member lit;     /* head of the list */
 };
 
 static struct member *member_of(struct ring_door *door)
@@ -223,6 +219,7 @@ int ring_any_add(struct ring_any *any, struct ring_waiter *waiter, void *tag)
                                .watch = ring_watch_open(&waiter->looks->segment(waiter->end)->witness),
                                .place = any->count };
     any->unwatched += !member->watch;
+    any->look_after_ns = 0;
     member->next = member->before = member;
     any->members[any->count++] = member;
     light(member);
@@ -301,24 +298,14 @@ static void wait_for_departures(struct ring_any *any)
     any->watching = ring_uring_wait_for_word(&any->uring, ring_watch_all(), any->departed, DEPARTED);
 }
 
-/* As in the kernel's interface; older headers lack it. */
-struct word {
-    uint64_t value;
-    uint64_t address;
-    uint32_t flags;
-    uint32_t reserved;
-};
-
 static void sleep_on_words(struct ring_any *any, int64_t nap_ns)
 {
-    struct word words[WORDS_MOST + 1];
+    struct ring_wait_word words[RING_WAIT_WORDS_MOST];
     unsigned count = 0;
-    words[count++] = (struct word){ any->departed, (uintptr_t)ring_watch_all(), OF_32_BITS, 0 };
+    words[count++] = ring_wait_word(ring_watch_all(), any->departed);
     for (unsigned i = 0; i < any->count; i++)
-        words[count++] = (struct word){ any->members[i]->seen, (uintptr_t)any->members[i]->calls, OF_32_BITS, 0 };
-    int64_t until_ns = ring_clock_monotonic() + nap_ns;
-    struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
-    if (syscall(SYS_futex_waitv, words, count, 0, &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS) {
+        words[count++] = ring_wait_word(any->members[i]->calls, any->members[i]->seen);
+    if (!ring_wait_for_words(words, count, ring_clock_monotonic() + nap_ns)) {
         struct timespec nap = { 0, nap_ns < RING_WAIT_BOUND_BLIND_NS ? nap_ns : RING_WAIT_BOUND_BLIND_NS };
         nanosleep(&nap, NULL);
     }
@@ -340,10 +327,24 @@ static int sleep_once(struct ring_any *any, int64_t nap_ns)
     return code;
 }
 
-/* Lights some for nothing, so that each is looked after now and then: its peer may have died. */
+static unsigned looked_after_together(const struct ring_any *any)
+{
+    unsigned share = (any->count + ROUND - 1) / ROUND;
+    return any->unwatched || share > FEW ? share : any->count < FEW ? any->count : FEW;
+}
+
+static int64_t time_between_looks_after(const struct ring_any *any)
+{
+    if (any->unwatched)
+        return RING_WAIT_BOUND_NS;
+    return any->count ? RING_DOOR_BOUND_NS * looked_after_together(any) / any->count : RING_DOOR_BOUND_NS;
+}
+
+/* Lights some for nothing, so that each is looked after now and then: a wake may have been lost, or be held up. */
 static void look_after_some(struct ring_any *any)
 {
-    for (unsigned i = (any->count + ROUND - 1) / ROUND; i > 0; i--) {
+    any->look_after_ns = 0;
+    for (unsigned i = looked_after_together(any); i > 0; i--) {
         if (any->look_after >= any->count)
             any->look_after = 0;
         struct member *member = any->members[any->look_after++];
@@ -381,14 +382,13 @@ int ring_any_wait(struct ring_any *any, void **tags, size_t most, int64_t timeou
         light_moved(any);
     else if (any->uring.queued || ring_uring_has_news(&any->uring))
         code = sleep_once(any, 0);
-    int64_t look_after_ns = 0;
     while (!code && any->lit.next == &any->lit) {
         int64_t now = timeout_ns == 0 ? deadline_ns : ring_clock_monotonic();
         if (now >= deadline_ns)
             return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
-        if (!look_after_ns)
-            look_after_ns = now + RING_WAIT_BOUND_NS;
-        int64_t until = deadline_ns < look_after_ns ? deadline_ns : look_after_ns;
+        if (!any->look_after_ns)
+            any->look_after_ns = now + time_between_looks_after(any);
+        int64_t until = deadline_ns < any->look_after_ns ? deadline_ns : any->look_after_ns;
         if (until > now)
             code = sleep_once(any, until - now);
         else

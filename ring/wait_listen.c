@@ -20,19 +20,7 @@
 #include <ring/clock.h>
 #include <ring/error.h>
 
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449 /* the same number on all architectures */
-#endif
-
-/* As in the kernel's interface; older headers lack it. */
-struct word {
-    uint64_t value;
-    uint64_t address;
-    uint32_t flags;
-    uint32_t reserved;
-};
-
-enum { OF_32_BITS = 2, PRIVATE = 128, STACK = 64 << 10 };
+enum { STACK = 64 << 10 };
 
 struct ring_listener {
     RING_ATOMIC(uint32_t) order; /* N0: number of what is to be done */
@@ -52,13 +40,12 @@ static void sleep_on_words(struct ring_listener *listener, uint32_t order, int64
 {
     RING_ATOMIC(uint32_t) *calls = ring_atomic_load(&listener->calls, memory_order_relaxed); /* N2 */
     uint32_t seen = ring_atomic_load(&listener->seen, memory_order_relaxed);                 /* N2 */
-    struct word words[3] = { { seen, (uintptr_t)calls, OF_32_BITS, 0 },
-                             { order, (uintptr_t)&listener->order, OF_32_BITS | PRIVATE, 0 } };
+    struct ring_wait_word words[3] = { ring_wait_word(calls, seen),
+                                       ring_wait_word_of_process(&listener->order, order) };
     if (listener->watch)
-        words[2] = (struct word){ ring_atomic_load(&listener->departed, memory_order_relaxed), /* N2 */
-                                  (uintptr_t)&listener->watch->departures, OF_32_BITS, 0 };
-    struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
-    if (syscall(SYS_futex_waitv, words, listener->watch ? 3 : 2, 0, &until, CLOCK_MONOTONIC) == 0 || errno != ENOSYS)
+        words[2] = ring_wait_word(&listener->watch->departures,
+                                  ring_atomic_load(&listener->departed, memory_order_relaxed)); /* N2 */
+    if (ring_wait_for_words(words, listener->watch ? 3 : 2, until_ns))
         return;
     struct timespec nap = { 0, RING_WAIT_BOUND_NS };
     syscall(SYS_futex, (uintptr_t)calls, FUTEX_WAIT, seen, &nap, NULL, 0);

@@ -23,6 +23,26 @@ RING_INLINE RING_ATOMIC(uint32_t) * ring_wait_calls(RING_ATOMIC(uint32_t) * asle
 /* W1. *seen: the number of calls to sleep on. False: the kernel has no such barrier. */
 RING_PRIVATE bool ring_wait_announce(RING_ATOMIC(uint32_t) * asleep, enum ring_wait_request bit, uint32_t *seen);
 
+/* ---- wait_words.c: one sleep on several futexes ---- */
+
+enum { RING_WAIT_WORDS_MOST = 128 }; /* in one sleep */
+
+/* As in the kernel's interface; older headers lack it. */
+struct ring_wait_word {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+/* A word of any process, or of this one alone, to be slept on while it is `seen`. */
+RING_PRIVATE struct ring_wait_word ring_wait_word(const RING_ATOMIC(uint32_t) * word, uint32_t seen);
+RING_PRIVATE struct ring_wait_word ring_wait_word_of_process(const RING_ATOMIC(uint32_t) * word, uint32_t seen);
+
+/* Sleeps until somebody calls on one of them, or one is not as given, or that time (CLOCK_MONOTONIC); or for no reason.
+ * False: it did not, the kernel is too old. */
+RING_PRIVATE bool ring_wait_for_words(const struct ring_wait_word *words, unsigned count, int64_t until_ns);
+
 /* ---- Doors: where the news of an endpoint goes while its thread does other things ---- */
 
 /* A door is lit, or dark. Lit: there may be something; the endpoint's calls look for themselves. Dark: the endpoint has

@@ -1,7 +1,8 @@
-/* wait_deaths.c - who waits by a descriptor or a ring_any is told of a death by the kernel, not by a look now and then:
- * here time stands still for the library, so nothing is ever looked after. */
+/* wait_deaths.c - who waits by a descriptor or a ring_any, or has slept for long, is told of a death by the kernel, not
+ * by a look now and then: here time stands still for the library, so nothing is ever looked after. */
 #include "waiting.h"
 
+#include <pthread.h>
 #include <signal.h>
 
 #include <ring/wait_private.h>
@@ -24,6 +25,17 @@ bool __wrap_ring_uring_tick(struct ring_uring *uring, int64_t period_ns, uint64_
 {
     (void)uring, (void)period_ns, (void)tag;
     return true;
+}
+
+/* A sleep that only a call or a departure ends: its time limit is an hour away. */
+static RING_ATOMIC(uint64_t) deep_sleeps;
+
+bool __wrap_ring_wait_for_words(const struct ring_wait_word *words, unsigned count, int64_t until_ns);
+bool __real_ring_wait_for_words(const struct ring_wait_word *words, unsigned count, int64_t until_ns);
+bool __wrap_ring_wait_for_words(const struct ring_wait_word *words, unsigned count, int64_t until_ns)
+{
+    atomic_fetch_add(&deep_sleeps, 1);
+    return __real_ring_wait_for_words(words, count, until_ns);
 }
 
 static struct test_ends ends;
@@ -110,16 +122,21 @@ static void lose_peer(enum test_kind kind, bool late, const struct way *way, str
     REQUIRE_SAME(code, kind == NEWS_PRODUCER ? 0 : -EOWNERDEAD);
 }
 
+static void make_rings(void)
+{
+    ends.segment = test_create(1 << 20);
+    REQUIRE_OK(ring_spsc_create(ends.segment, "ring", 4096));
+    REQUIRE_OK(ring_mpmc_create(ends.segment, "queue", 8, 8));
+    REQUIRE_OK(ring_broadcast_create(ends.segment, "news", 8, 8, RING_BROADCAST_LOSSLESS));
+}
+
 static void lose_peers_of(enum test_kind kind, struct way *way)
 {
     struct peer *peer = test_shared(sizeof *peer);
     struct ring_any *any = NULL;
     int descriptor = -1;
     peer->kind = test_other(kind);
-    ends.segment = test_create(1 << 20);
-    REQUIRE_OK(ring_spsc_create(ends.segment, "ring", 4096));
-    REQUIRE_OK(ring_mpmc_create(ends.segment, "queue", 8, 8));
-    REQUIRE_OK(ring_broadcast_create(ends.segment, "news", 8, 8, RING_BROADCAST_LOSSLESS));
+    make_rings();
     open_end(kind);
     if (way->readable == by_any) {
         REQUIRE_OK(ring_any_open(&any));
@@ -158,4 +175,73 @@ Test(deaths, are_told_to_who_waits_for_any)
 {
     test_wait(test_spawn(lose_peers, &(struct way){ true, by_any, NULL }));
     test_wait(test_spawn(lose_peers, &(struct way){ false, by_any, NULL }));
+}
+
+/* A thread that does something once another has fallen asleep so. */
+struct deed {
+    pid_t victim; /* is killed; 0: the endpoint is fed */
+    enum test_kind kind;
+};
+
+static void *do_once_all_sleep(void *argument)
+{
+    struct deed *deed = argument;
+    test_await(&deep_sleeps, 1);
+    if (deed->victim)
+        test_kill(deed->victim);
+    else
+        test_feed(&ends, deed->kind);
+    return NULL;
+}
+
+static int sleep_through(struct deed *deed)
+{
+    pthread_t thread;
+    atomic_store(&deep_sleeps, 0);
+    ring_waiter_set_policy(test_waiter(&ends, deed->kind), RING_WAIT_SLEEP); /* no time passes, so none would be spun */
+    REQUIRE_SAME(pthread_create(&thread, NULL, do_once_all_sleep, deed), 0);
+    int code = test_go(&ends, deed->kind, RING_FOREVER);
+    pthread_join(thread, NULL);
+    REQUIRE(atomic_load(&deep_sleeps) < 10); /* it was not only looking now and then */
+    return code;
+}
+
+static int lose_peer_in_sleep(void *argument)
+{
+    enum test_kind kind = *(enum test_kind *)argument;
+    struct peer *peer = test_shared(sizeof *peer);
+    peer->kind = test_other(kind);
+    alarm(100);
+    make_rings();
+    open_end(kind);
+    pid_t child = test_spawn(be_there, peer);
+    test_await(&peer->here, 1);
+    test_drain(&ends, kind);
+    int code = sleep_through(&(struct deed){ child, kind });
+    REQUIRE_SAME(code, kind == NEWS_PRODUCER ? 0 : -EOWNERDEAD);
+    REQUIRE_OK(ring_segment_unlink(test_name()));
+    return 0;
+}
+
+Test(deaths, end_a_long_sleep)
+{
+    for (enum test_kind kind = 0; kind < TEST_KINDS; kind++)
+        test_wait(test_spawn(lose_peer_in_sleep, &kind));
+}
+
+static int be_fed_in_sleep(void *argument)
+{
+    enum test_kind kind = *(enum test_kind *)argument;
+    alarm(100);
+    test_ends_open(&ends);
+    test_drain(&ends, kind);
+    REQUIRE_SAME(sleep_through(&(struct deed){ 0, kind }), 0);
+    test_ends_close(&ends);
+    return 0;
+}
+
+Test(deaths, are_not_all_that_ends_a_long_sleep)
+{
+    for (enum test_kind kind = 0; kind < TEST_KINDS; kind++)
+        test_wait(test_spawn(be_fed_in_sleep, &kind));
 }
