@@ -148,7 +148,8 @@ struct ring_layout_role {
     /*  12 */ RING_ATOMIC(int32_t) pid;      /* pid, started, command: for people to read */
     /*  16 */ RING_ATOMIC(uint64_t) started; /* clock ticks after boot, as in /proc/PID/stat */
     /*  24 */ RING_ATOMIC(uint64_t) command[2];
-    /*  40 */ uint8_t reserved[88];
+    /*  40 */ RING_ATOMIC(uint64_t) forgotten; /* tenures that count for none. Writer: as state */
+    /*  48 */ uint8_t reserved[80];
     /* 128 */
 };
 
@@ -217,6 +218,7 @@ static_assert(offsetof(struct ring_layout_entry, generation) == 96, "ABI");
 static_assert(offsetof(struct ring_layout_entry, node) == 104, "ABI");
 static_assert(sizeof(struct ring_layout_role) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_role, started) == 16, "ABI");
+static_assert(offsetof(struct ring_layout_role, forgotten) == 40, "ABI");
 static_assert(sizeof(struct ring_layout_spsc) == 768, "ABI");
 static_assert(offsetof(struct ring_layout_spsc, head) == 128, "ABI");
 static_assert(offsetof(struct ring_layout_spsc, consumer_asleep) == 256, "ABI");

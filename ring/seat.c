@@ -44,7 +44,8 @@ enum ring_peer ring_seat_state(const struct ring_seat *seat)
 
 uint64_t ring_seat_tenures(const struct ring_seat *seat)
 {
-    return ring_atomic_load(&seat->record->state, memory_order_acquire) >> 8; /* L0 */
+    uint64_t state = ring_atomic_load(&seat->record->state, memory_order_acquire);          /* L0 */
+    return (state >> 8) - ring_atomic_load(&seat->record->forgotten, memory_order_relaxed); /* L4 */
 }
 
 int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim *claim, bool *died)
@@ -105,7 +106,10 @@ void ring_seat_leave(const struct ring_seat *seat, bool as_died)
 
 void ring_seat_forget(const struct ring_seat *seat)
 {
-    ring_atomic_store(&seat->record->state, RING_ROLE_NEVER, memory_order_release); /* L2 */
+    /* The number of a tenure never comes again: proofs of death lean on that. */
+    uint64_t tenures = ring_atomic_load(&seat->record->state, memory_order_relaxed) >> 8;
+    ring_atomic_store(&seat->record->forgotten, tenures, memory_order_relaxed); /* L4: ordered by L2 */
+    leave_as(seat, RING_ROLE_NEVER);
 }
 
 void ring_seat_move(const struct ring_seat *seat)

@@ -65,7 +65,7 @@ RING_PRIVATE enum ring_peer ring_seat_state(const struct ring_seat *seat);
 /* True once the holder left in good order: one load, no system call. */
 RING_PRIVATE bool ring_seat_is_closed(const struct ring_layout_role *record);
 
-/* How often it was taken. */
+/* How often it was taken, those not counted that were forgotten. */
 RING_PRIVATE uint64_t ring_seat_tenures(const struct ring_seat *seat);
 
 /* L3: true while it is held from a process that membarrier does not reach. */

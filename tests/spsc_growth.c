@@ -275,6 +275,11 @@ Test(spsc_growth, a_ring_that_cannot_grow_without_a_producer_is_left_as_it_was)
     REQUIRE_SAME(ring_spsc_producer_state(&pair.consumer), RING_PEER_NEVER);
     REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, 1000000), -ETIMEDOUT);
     test_open_producer(&pair.producer, pair.segment);
+    /* Proofs of death lean on that the number of a tenure never comes again. */
+    REQUIRE_SAME(ring_atomic_load(&pair.producer.control->producer.state, memory_order_relaxed) >> 8, 2);
+    struct ring_spsc_info info = { .struct_size = sizeof info };
+    REQUIRE_OK(ring_spsc_info(pair.segment, "ring", &info));
+    REQUIRE_SAME(info.producer.tenures, 1);
     test_send_many(&pair.producer, 0, 3);
     test_recv_many(&pair.consumer, 0, 3);
     test_pair_close(&pair);
