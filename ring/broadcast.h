@@ -146,8 +146,9 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_consumer {
 };
 
 /* Becomes the ring's producer; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such
- * ring. -EBUSY (at once): a living process is its producer. -EUCLEAN: the ring is damaged. A successor goes on behind
- * the last message that its predecessor published. An endpoint must not be moved or copied while open. */
+ * ring. -EBUSY (at once): a living process is its producer. -EACCES: the segment is attached read-only. -EUCLEAN: the
+ * ring is damaged. A successor goes on behind the last message that its predecessor published. An endpoint must not be
+ * moved or copied while open. */
 RING_PUBLIC int ring_broadcast_open_producer(struct ring_broadcast_producer *producer, struct ring_segment *segment,
                                              const char *ring, int64_t timeout_ns);
 

@@ -1,7 +1,8 @@
 /* error.h - level 1: what went wrong, as a number and as a sentence.
  *
  * Every call of the library that can fail returns 0 (or a count) on success and a negative errno on failure. Cold calls
- * (create, attach, open, info, close ...) also leave a sentence for people, kept per thread.
+ * (create, attach, open, info, close ...) also leave a sentence for people, kept per thread. docs/errors.md has the
+ * errors of each call, and what to do.
  *
  *   -EAGAIN      not now: empty or full, and the caller did not want to wait
  *   -ETIMEDOUT   the time limit passed

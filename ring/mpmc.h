@@ -155,7 +155,8 @@ struct ring_mpmc_consumer {
 
 /* Takes a seat; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such ring. -EUSERS
  * (at once): all seats are held by the living; those of the dead are used again. -EBUSY: a stopped process is in the
- * middle of taking or leaving a seat. -EUCLEAN: the ring is damaged. The handle must not be moved or copied while open.
+ * middle of taking or leaving a seat. -EACCES: the segment is attached read-only. -EUCLEAN: the ring is damaged. The
+ * handle must not be moved or copied while open.
  */
 RING_PUBLIC int ring_mpmc_open_producer(struct ring_mpmc_producer *producer, struct ring_segment *segment,
                                         const char *ring, int64_t timeout_ns);

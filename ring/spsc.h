@@ -143,9 +143,9 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_spsc_consumer {
 };
 
 /* Takes a role of the ring; waits up to timeout_ns for a ring of that name to appear. -ENOENT, -ETIMEDOUT: no such
- * ring. -EBUSY (at once): a living process holds the role. -EUCLEAN: the ring is damaged. Whatever the dead predecessor
- * had published is kept; a consumer gets what its predecessor may have seen again, flagged RING_REDELIVERED. The
- * endpoint must not be moved or copied while open. */
+ * ring. -EBUSY (at once): a living process holds the role. -EACCES: the segment is attached read-only. -EUCLEAN: the
+ * ring is damaged. Whatever the dead predecessor had published is kept; a consumer gets what its predecessor may have
+ * seen again, flagged RING_REDELIVERED. The endpoint must not be moved or copied while open. */
 RING_PUBLIC int ring_spsc_open_producer(struct ring_spsc_producer *producer, struct ring_segment *segment,
                                         const char *ring, int64_t timeout_ns);
 RING_PUBLIC int ring_spsc_open_consumer(struct ring_spsc_consumer *consumer, struct ring_segment *segment,
