@@ -292,7 +292,7 @@ int ring_spsc_follow(struct ring_spsc_consumer *consumer)
     ring_spsc_publish_head(consumer); /* C2: before the lock is free: our successor finds the ring exhausted */
     code = enter_relative(segment, consumer->entry, 1, &next);
     if (code)
-        return code;
+        return code == -EUCLEAN ? ring_spsc_poison(consumer) : code;
     if (next.capacity <= consumer->ring_mask + 1) { /* rubbish: such a chain may never end */
         ring_claim_drop(next.claim);
         return ring_spsc_fail_consumer(consumer, -EUCLEAN);

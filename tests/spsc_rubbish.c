@@ -351,3 +351,22 @@ Test(rubbish, a_next_generation_that_is_no_larger_poisons_the_consumer)
     REQUIRE_OK(ring_spsc_close_consumer(&pair.consumer));
     end();
 }
+
+/* Its place in the directory is damaged, and whole again when the consumer looks once more: too late. */
+Test(rubbish, a_next_generation_whose_entry_is_damaged_poisons_the_consumer_for_good)
+{
+    char byte = 1;
+    begin(0);
+    test_open_producer(&pair.producer, pair.segment);
+    test_open_consumer(&pair.consumer, pair.segment);
+    REQUIRE_OK(ring_spsc_grow(&pair.producer, NULL));
+    REQUIRE_OK(ring_spsc_send(&pair.producer, &byte, 1, RING_NO_WAIT));
+    struct ring_layout_entry *next = (struct ring_layout_entry *)(void *)(outside.bytes + RING_LAYOUT_PAGE) + 1;
+    uint64_t offset = ring_atomic_load(&next->offset, memory_order_relaxed);
+    ring_atomic_store(&next->offset, 1, memory_order_relaxed);
+    REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, RING_NO_WAIT), -EUCLEAN);
+    ring_atomic_store(&next->offset, offset, memory_order_relaxed);
+    REQUIRE_SAME(ring_spsc_recv(&pair.consumer, &byte, 1, RING_NO_WAIT), -EUCLEAN);
+    close_both();
+    end();
+}
