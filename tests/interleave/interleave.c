@@ -31,8 +31,8 @@ struct progress {
 static struct progress *progress;
 
 static const struct sabotage sabotages[] = {
-    { "a header of an SPSC record is published without release", "spsc_hot.h", "ring_spsc_header_at(data, mask, position)",
-      ORDER, "spsc" },
+    { "a header of an SPSC record is published without release", "spsc_hot.h",
+      "ring_spsc_header_at(data, mask, position)", ORDER, "spsc" },
     { "a slot of an MPMC ring is filled without release", "mpmc_hot.h", "ring_mpmc_word_of(slot)", ORDER,
       "mpmc-modes" },
     { "the same where claims are shared", "mpmc_private.h", "ring_mpmc_slot(&end->view, position)", ORDER, "mpmc" },
@@ -40,10 +40,15 @@ static const struct sabotage sabotages[] = {
     { "a broadcast message is published without release", "broadcast_hot.h", "slot", ORDER, "lossless" },
     { "the mark of a broadcast slot is not ordered before its message", "broadcast_hot.h", "fence", ORDER,
       "overwrite" },
+    { "who goes on to a larger ring says so without release", "seat.c", "&seat->record->state", ORDER, "spsc-grow" },
+    { "what is written into a lent block is not ordered behind its last freeing", "blocks.h", "fence", ORDER,
+      "blocks" },
     { "membarrier does nothing", NULL, NULL, NO_BARRIER, "mpmc-modes" },
     { "membarrier does nothing, and somebody sleeps", NULL, NULL, NO_BARRIER, "spsc-sleep" },
     { "the living are held for dead", NULL, NULL, ALL_DEAD, "mpmc-death" },
     { "the dead are held for living", NULL, NULL, ALL_ALIVE, "mpmc-death" },
+    { "owners of blocks are held for dead", NULL, NULL, ALL_DEAD, "blocks-death" },
+    { "and dead ones for living", NULL, NULL, ALL_ALIVE, "blocks-death" },
 };
 
 static double now(void)

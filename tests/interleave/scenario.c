@@ -7,6 +7,9 @@ const struct scenario scenarios[] = {
     { "spsc", "one producer, one consumer, all verbs", 1, spsc_alone },
     { "spsc-death", "the same; either may die, and has a successor", 1, spsc_successors },
     { "spsc-sleep", "both wait as long as it takes: no wake is lost", 8, spsc_sleeping },
+    { "spsc-grow", "it grows, by its producer or while it has none; either may die, and has a successor", 2,
+      spsc_growing },
+    { "grow-sleep", "it grows, and both wait as long as it takes", 16, spsc_growing_asleep },
     { "mpmc", "two producers, two consumers", 1, mpmc_shared },
     { "mpmc-modes", "they come and go, and claim alone for a while", 1, mpmc_modes },
     { "mpmc-death", "some of them die; one mends at any time", 1, mpmc_deaths },
@@ -15,6 +18,8 @@ const struct scenario scenarios[] = {
       broadcast_overwriting },
     { "lossless", "broadcast: consumers come and die, and so may the producer", 1, broadcast_lossless },
     { "news-sleep", "broadcast, lossless: all wait as long as it takes", 8, broadcast_sleeping },
+    { "blocks", "blocks are sent, allocated and freed by several, and lent", 2, blocks_lent },
+    { "blocks-death", "some of them die, and have successors; one mends at any time", 2, blocks_deaths },
 };
 const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
 
@@ -22,7 +27,7 @@ struct ring_segment *scene;
 struct ledger ledger;
 uint64_t scene_seed;
 
-enum { SCENE_BYTES = 64 << 10 };
+enum { SCENE_BYTES = 96 << 10 };
 
 /* ---- The segment ---- */
 
@@ -32,7 +37,7 @@ static void make_segment(void)
     struct ring_segment_options options = ring_segment_defaults();
     options.bytes = SCENE_BYTES;
     options.flags = 0;
-    options.rings = 1;
+    options.rings = 4;
     snprintf(name, sizeof name, "shmring-interleave-%d", (int)getpid());
     if (ring_segment_create(&scene, name, &options) != 0 || ring_segment_unlink(name) != 0) {
         fprintf(stderr, "no segment: %s\n", ring_error_detail());

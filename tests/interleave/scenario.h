@@ -1,5 +1,5 @@
-/* scenario.h - what the scenarios share: a segment with one ring, made anew for each seed; messages that tell whose
- * they are and whether they are whole; deaths. */
+/* scenario.h - what the scenarios share: a segment with a ring or two, made anew for each seed; messages that tell
+ * whose they are and whether they are whole; deaths. */
 #ifndef INTERLEAVE_SCENARIO_H
 #define INTERLEAVE_SCENARIO_H
 
@@ -25,6 +25,8 @@ extern const unsigned scenario_count;
 void spsc_alone(void);
 void spsc_successors(void);
 void spsc_sleeping(void);
+void spsc_growing(void);
+void spsc_growing_asleep(void);
 void mpmc_shared(void);
 void mpmc_modes(void);
 void mpmc_deaths(void);
@@ -32,12 +34,14 @@ void mpmc_sleeping(void);
 void broadcast_overwriting(void);
 void broadcast_lossless(void);
 void broadcast_sleeping(void);
+void blocks_lent(void);
+void blocks_deaths(void);
 
 /* ---- The segment ---- */
 
 extern struct ring_segment *scene; /* with nothing in it but what `make` made */
 
-/* Between runs: makes the ring "ring" anew; begins the schedule of this seed. */
+/* Between runs: makes what `make` makes anew; begins the schedule of this seed. */
 void scene_begin(uint64_t seed, int (*make)(struct ring_segment *segment));
 extern uint64_t scene_seed;
 

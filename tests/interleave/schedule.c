@@ -1,4 +1,4 @@
-/* schedule.c - see schedule.h. */
+/* schedule.c - whose turn it is, sleep and death; see schedule.h. */
 #include "schedule.h"
 
 #include "stores.h"
@@ -36,8 +36,6 @@ static ucontext_t outside;
 static jmp_buf fail_outside;
 static bool failed;
 static char failure[400];
-static unsigned char *shared_first;
-static size_t shared_bytes;
 static uint64_t steps, generator;
 static uint64_t switch_rate, drain_rate; /* once in so many steps; drain_rate 0: stores reach memory at once */
 static bool by_priority;
@@ -93,16 +91,9 @@ uint64_t schedule_steps(void)
     return steps;
 }
 
-static void tell(const char *doing, const struct interleave_site *site, const void *at, uint64_t value)
+const char *schedule_name(void)
 {
-    const char *file = strrchr(site->file, '/');
-    if (!schedule_trace)
-        return;
-    printf("%6llu  %-12s %-8s %s:%d  %s", (unsigned long long)steps, threads[current].name, doing,
-           file ? file + 1 : site->file, site->line, site->what);
-    if (at)
-        printf("  [+0x%zx] %#llx", (size_t)((const unsigned char *)at - shared_first), (unsigned long long)value);
-    putchar('\n');
+    return threads[current].name;
 }
 
 /* ---- Stores that wait ---- */
@@ -127,12 +118,14 @@ static void settle_some(uint64_t rate)
             stores_settle_one(&threads[i].stores);
 }
 
-static void put(void *at, const void *value, size_t size, bool release)
+struct stores *schedule_stores(void)
 {
-    if (drain_rate == 0)
-        memcpy(at, value, size);
-    else
-        stores_put(&threads[current].stores, at, value, size, release);
+    return running ? &threads[current].stores : NULL;
+}
+
+bool schedule_delays(void)
+{
+    return drain_rate != 0;
 }
 
 /* ---- Choosing ---- */
@@ -198,7 +191,7 @@ static void die(struct logical *self)
 }
 
 /* Before each step: others may go on, die, or see stores that waited. */
-static void step(void)
+void schedule_turn(void)
 {
     struct logical *self = &threads[current];
     if (++self->steps == self->dies_at)
@@ -238,7 +231,7 @@ void schedule_step(const char *what, uint64_t value)
 {
     if (!running)
         return;
-    step();
+    schedule_turn();
     if (schedule_trace)
         printf("%6llu  %-12s %s %#llx\n", (unsigned long long)steps, threads[current].name, what,
                (unsigned long long)value);
@@ -277,8 +270,7 @@ void schedule_begin(uint64_t seed, unsigned char *first, size_t bytes)
     static const uint64_t switch_rates[] = { 2, 3, 5, 10, 30 };
     static const uint64_t drain_rates[] = { 0, 0, 2, 5, 20, 80 };
     generator = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
-    shared_first = first;
-    shared_bytes = bytes;
+    accesses_begin(first, bytes);
     thread_count = 0;
     steps = 0;
     failed = false;
@@ -353,114 +345,4 @@ bool schedule_attempt(void (*part)(void))
     if (setjmp(fail_outside) == 0)
         part();
     return !failed;
-}
-
-/* ---- Hooks ---- */
-
-static bool is_shared(const volatile void *at)
-{
-    const unsigned char *byte = (const unsigned char *)(uintptr_t)at;
-    return running && byte >= shared_first && byte < shared_first + shared_bytes;
-}
-
-static bool is_left_out(const struct interleave_site *site)
-{
-    if (!sabotage || sabotage->kind != ORDER || strcmp(site->what, sabotage->what) != 0)
-        return false;
-    const char *file = strrchr(site->file, '/');
-    return strcmp(file ? file + 1 : site->file, sabotage->file) == 0;
-}
-
-static uint64_t low_bytes(const void *value, size_t size)
-{
-    uint64_t number = 0;
-    memcpy(&number, value, size < 8 ? size : 8);
-    return number;
-}
-
-bool interleave_load(const volatile void *word, void *value, size_t size, const struct interleave_site *site)
-{
-    const void *at = (const void *)(uintptr_t)word;
-    if (!is_shared(word))
-        return false;
-    step();
-    stores_get(&threads[current].stores, at, value, size);
-    tell("loads", site, at, low_bytes(value, size));
-    return true;
-}
-
-bool interleave_store(volatile void *word, const void *value, size_t size, int order,
-                      const struct interleave_site *site)
-{
-    void *at = (void *)(uintptr_t)word;
-    if (!is_shared(word))
-        return false;
-    step();
-    bool release = order != memory_order_relaxed && !is_left_out(site);
-    put(at, value, size, release);
-    if (order == memory_order_seq_cst)
-        schedule_settle();
-    tell(release ? "releases" : "stores", site, at, low_bytes(value, size));
-    return true;
-}
-
-void interleave_before_swap(volatile void *word, size_t size, int order, const struct interleave_site *site)
-{
-    void *at = (void *)(uintptr_t)word;
-    if (!is_shared(word))
-        return;
-    step();
-    bool release = order != memory_order_relaxed && order != memory_order_acquire && !is_left_out(site);
-    /* Its own earlier stores to the word come first. */
-    if (release || stores_touch(&threads[current].stores, at, size))
-        schedule_settle();
-    tell("swaps", site, at, low_bytes(at, size));
-}
-
-void interleave_fence(int order, const struct interleave_site *site)
-{
-    if (!running)
-        return;
-    step();
-    tell("fence", site, NULL, 0);
-    if (order == memory_order_acquire || is_left_out(site))
-        return;
-    threads[current].stores.epoch++;
-    if (order == memory_order_seq_cst)
-        schedule_settle();
-}
-
-static void copy_piece(unsigned char *to, const unsigned char *from, size_t length, const struct interleave_site *site)
-{
-    unsigned char bytes[STORE_MOST];
-    step();
-    stores_get(&threads[current].stores, from, bytes, length);
-    if (is_shared(to)) {
-        put(to, bytes, length, false);
-        tell("copies", site, to, low_bytes(bytes, length));
-    } else {
-        memcpy(to, bytes, length);
-        tell("copies", site, from, low_bytes(bytes, length));
-    }
-}
-
-/* The first and the last word are pieces of their own, what lies between is cut at random. */
-void interleave_copy(void *to, const void *from, size_t length, const struct interleave_site *site)
-{
-    unsigned char *target = to;
-    const unsigned char *source = from;
-    if (!is_shared(to) && !is_shared(from)) {
-        memcpy(to, from, length);
-        return;
-    }
-    for (size_t at = 0; at < length;) {
-        size_t left = length - at;
-        size_t piece = at == 0 || left <= 8 ? 8 : 8 + 8 * (size_t)chance_below((left - 8) / 8 + 1);
-        piece = piece < left ? piece : left;
-        if (left > 8 && piece == left)
-            piece = (left - 1) / 8 * 8;
-        piece = piece < STORE_MOST ? piece : STORE_MOST;
-        copy_piece(target + at, source + at, piece, site);
-        at += piece;
-    }
 }

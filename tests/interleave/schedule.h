@@ -61,6 +61,14 @@ void schedule_fail(const char *format, ...) __attribute__((format(printf, 1, 2),
 uint64_t chance(void);
 uint64_t chance_below(uint64_t bound);
 
+/* ---- For accesses.c ---- */
+
+void accesses_begin(unsigned char *first, size_t bytes); /* what is shared */
+void schedule_turn(void);                                /* before an access: others may go on, or this one die */
+struct stores *schedule_stores(void);                    /* of the thread whose turn it is; NULL: outside a run */
+bool schedule_delays(void);                              /* stores wait in this run */
+const char *schedule_name(void);                         /* of the thread */
+
 /* ---- For kernel.c ---- */
 
 void schedule_step(const char *what, uint64_t value); /* a step that is no access */

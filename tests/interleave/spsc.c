@@ -6,10 +6,11 @@ enum { BATCH = 4, ARRAY = 24, GOAL = 24 };
 
 static struct ring_spsc_producer producers[2];
 static struct ring_spsc_consumer consumers[2];
-static unsigned producer_threads[2], consumer_threads[2];
-static unsigned goal;      /* messages to be sent in all */
-static int64_t patience;   /* RING_NO_WAIT, or RING_FOREVER */
-static size_t longest;     /* of them */
+static unsigned producer_threads[2], consumer_threads[2], grower_thread;
+static unsigned goal;    /* messages to be sent in all */
+static int64_t patience; /* RING_NO_WAIT, or RING_FOREVER */
+static size_t longest;   /* of them */
+static bool grows;
 static bool consumer_dies; /* perhaps: an array tells no flags */
 static unsigned char buffers[2][BATCH * MESSAGE_MOST];
 static size_t buffer_stride[2];
@@ -71,7 +72,10 @@ static void produce(void *argument)
     struct ring_spsc_producer *producer = &producers[index];
     if (index && !scene_is_dead(producer_threads[0]))
         return;
-    DEMAND_SAME(ring_spsc_open_producer(producer, scene, "ring", RING_NO_WAIT), 0);
+    int code = ring_spsc_open_producer(producer, scene, "ring", RING_NO_WAIT);
+    for (; grows && code == -EBUSY; code = ring_spsc_open_producer(producer, scene, "ring", RING_NO_WAIT))
+        schedule_yield(); /* somebody lets it grow just now */
+    DEMAND_SAME(code, 0);
     scene_choose_policy(ring_spsc_producer_waiter(producer));
     while (ledger.next[0] < goal) {
         uint64_t verb = chance_below(6);
@@ -84,10 +88,25 @@ static void produce(void *argument)
             done = 1;
         DEMAND(done > 0 || done == -EAGAIN);
         ledger_sent(0, first, count, done > 0 ? (unsigned)done : 0);
+        if (grows && chance_below(8) == 0) {
+            code = ring_spsc_grow(producer, NULL);
+            DEMAND(code == 0 || code == -ENOSPC);
+        }
         if (done < 0)
             schedule_yield();
     }
     DEMAND_SAME(ring_spsc_close_producer(producer), 0);
+}
+
+/* Somebody from outside, who may let it grow only while it has no producer. */
+static void grow(void *unused)
+{
+    (void)unused;
+    for (unsigned i = 0; i < 6; i++) {
+        int code = ring_spsc_grow_unattended(scene, "ring", NULL);
+        DEMAND(code == 0 || code == -EBUSY || code == -ENOSPC);
+        schedule_yield();
+    }
 }
 
 /* ---- Consumer ---- */
@@ -141,12 +160,16 @@ static void consume(void *argument)
         ledger_died_with(buffers[0], buffer_stride[0], BATCH);
     DEMAND_SAME(ring_spsc_open_consumer(&consumers[index], scene, "ring", RING_NO_WAIT), 0);
     scene_choose_policy(ring_spsc_consumer_waiter(&consumers[index]));
-    for (;;) {
+    for (unsigned fruitless = 0; fruitless < 4;) {
         uint64_t verb = chance_below(4);
         ssize_t code = verb == 0 ? look_and_take(index) : take_one(index, verb == 1 && !consumer_dies);
         if (code == -EPIPE && scene_is_over(producer_threads[1]))
             break;
-        DEMAND(code >= 0 || code == -EAGAIN || code == -EPIPE);
+        if (code < 0 && grower_thread != LOGICAL_THREADS && scene_is_dead(grower_thread) &&
+            scene_is_over(producer_threads[1]))
+            fruitless++; /* it died in the producer's role: nobody leaves that any more */
+        if (code < 0 && code != -EAGAIN && code != -EPIPE && !(grows && code == -EOWNERDEAD))
+            schedule_fail("receiving says %zd: %s", code, ring_error_detail());
         if (code < 0)
             schedule_yield();
     }
@@ -185,7 +208,7 @@ static void use_afterwards(void)
     DEMAND_SAME(ring_spsc_close_producer(&producers[0]), 0);
 }
 
-static void play(unsigned percent, int64_t limit)
+static void play(unsigned percent, int64_t limit, bool growing)
 {
     static const size_t lengths[] = { 40, 200, 1000 };
     scene_begin(scene_seed, make);
@@ -194,10 +217,14 @@ static void play(unsigned percent, int64_t limit)
     longest = lengths[chance_below(3)];
     goal = 4 + (unsigned)chance_below(GOAL);
     consumer_dies = percent != 0;
+    grows = growing;
     producer_threads[0] = schedule_add("producer", produce, (void *)0, NULL);
     consumer_threads[0] = schedule_add("consumer", consume, (void *)0, NULL);
     producer_threads[1] = schedule_add("producer 2", produce, (void *)1, producer_is_over);
     consumer_threads[1] = schedule_add("consumer 2", consume, (void *)1, consumer_is_over);
+    grower_thread = grows && percent ? schedule_add("grower", grow, NULL, NULL) : LOGICAL_THREADS;
+    if (grows && percent)
+        scene_may_die(grower_thread, percent / 2);
     scene_may_die(producer_threads[0], percent);
     scene_may_die(consumer_threads[0], percent);
     scene_run();
@@ -207,15 +234,25 @@ static void play(unsigned percent, int64_t limit)
 
 void spsc_alone(void)
 {
-    play(0, RING_NO_WAIT);
+    play(0, RING_NO_WAIT, false);
 }
 
 void spsc_sleeping(void)
 {
-    play(0, RING_FOREVER);
+    play(0, RING_FOREVER, false);
 }
 
 void spsc_successors(void)
 {
-    play(70, RING_NO_WAIT);
+    play(70, RING_NO_WAIT, false);
+}
+
+void spsc_growing(void)
+{
+    play(60, RING_NO_WAIT, true);
+}
+
+void spsc_growing_asleep(void)
+{
+    play(0, RING_FOREVER, true);
 }
