@@ -42,6 +42,7 @@ static uint64_t futexes;
 static void fail(const char *what)
 {
     fprintf(stderr, "dead-sleepers: %s: %s\n", what, ring_error_detail());
+    ring_segment_unlink(name);
     exit(1);
 }
 
@@ -163,13 +164,27 @@ static bool is_asleep(pid_t process)
     return read && strtol(text, NULL, 10) == SYS_futex && text[0] >= '0' && text[0] <= '9';
 }
 
-/* Each of them has opened its end and is seen asleep, then all are killed. */
+/* One after the other, since the seats of a ring are taken one at a time. */
+static void start_sleepers(pid_t *processes)
+{
+    struct timespec pause = { 0, 50000 };
+    int status;
+    for (unsigned i = 0; i < sleepers; i++) {
+        if ((processes[i] = fork()) == 0)
+            sleep_for_ever(i);
+        while (ring_atomic_load(ready, memory_order_relaxed) == i) {
+            if (processes[i] < 0 || waitpid(processes[i], &status, WNOHANG) != 0)
+                fail("one does not start");
+            nanosleep(&pause, NULL);
+        }
+    }
+}
+
+/* Each is seen asleep, then all are killed. */
 static void kill_sleepers(const pid_t *processes)
 {
     struct timespec pause = { 0, 2000000 };
     int status;
-    while (ring_atomic_load(ready, memory_order_relaxed) < sleepers && waitpid(-1, &status, WNOHANG) == 0)
-        nanosleep(&pause, NULL);
     for (unsigned i = 0; i < sleepers; i++)
         for (int tries = 0; !is_asleep(processes[i]); tries++) {
             if (tries == 5000 || waitpid(processes[i], &status, WNOHANG) != 0)
@@ -247,9 +262,7 @@ int main(int argc, char **argv)
         return 1;
     }
     struct ring_segment *segment = make_rings();
-    for (unsigned i = 0; i < sleepers; i++)
-        if ((processes[i] = fork()) == 0)
-            sleep_for_ever(i);
+    start_sleepers(processes);
     kill_sleepers(processes);
     futexes = 0;
     send_all(segment);

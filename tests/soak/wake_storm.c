@@ -55,6 +55,7 @@ static char name[64];
 static void fail(const char *what)
 {
     fprintf(stderr, "wake-storm: %s: %s\n", what, ring_error_detail());
+    ring_segment_unlink(name);
     exit(1);
 }
 
