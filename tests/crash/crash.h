@@ -74,6 +74,7 @@ enum row_flags {
     CALLS_ONLY = 8192, /* only its system calls: its instructions are libc's */
     REPLACES = 16384,  /* what had the name before may be gone, if the last step was refused */
     GROWN = 32768,     /* SPSC: what the victim takes before lies in the old ring, the rest in a larger one behind it */
+    RESERVE = 65536,   /* half of the segment is a reserve: what grows gets its memory there */
     IDLE = 1024,       /* the victim neither sends nor receives: it looks, or mends */
 };
 

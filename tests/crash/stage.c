@@ -61,7 +61,8 @@ void stage_begin(const struct row *row, size_t size, enum filling filling, const
     if (!row->topology->bytes)
         return;
     struct ring_segment_options options = ring_segment_defaults();
-    options.bytes = row->topology->bytes;
+    options.reserve = row->flags & RESERVE ? row->topology->bytes / 2 : 0;
+    options.bytes = row->topology->bytes - options.reserve;
     options.flags = 0;
     options.rings = 4;
     WANT_SAME(ring_segment_create(&stage.segment, stage.name, &options), 0);

@@ -8,6 +8,7 @@ enum {
     KILLS_FIRST = 200, /* of the first case of a row */
     PAUSES = 10,
     FURTHER_FEW = 1000,
+    LONG_CALL = 10000, /* instructions */
 };
 
 struct states {
@@ -307,7 +308,10 @@ void sweep_bases(void (*visit)(const struct state *base))
     else
         visit(base.list[0]);
     /* Long calls, and two menders at once: some of the states are enough. */
-    unsigned stride = stage.row->flags & IN_FLUX ? 4 : stage.row->rival ? states.count / 8 + 1 : 1;
+    unsigned stride = stage.row->flags & IN_FLUX ? 4
+                      : stage.row->rival         ? states.count / 8 + 1
+                      : path.count > LONG_CALL   ? 2
+                                                 : 1;
     for (unsigned i = 0; i < states.count; i += stride)
         visit(states.list[i]);
     states_free(&states);
