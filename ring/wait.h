@@ -6,7 +6,7 @@
  * `calls`, sets `asleep`, makes every core of every registered process pass a barrier (membarrier), looks once more,
  * and sleeps until `calls` has changed. Nobody counts sleepers: who dies asleep leaves at most the one bit, and the
  * next publication clears it. No sleep is longer than RING_WAIT_BOUND_NS, so a wake lost to a kill costs that much at
- * most, and a peer's death is noticed within it; one that has lasted for a second is told of deaths by the kernel
+ * most, and a peer's death is noticed within it; a wait that has lasted for a second is told of deaths by the kernel
  * instead (a thread of this process, without signals, reads that from inotify). wait.c tells the theory,
  * docs/waiting.md gives advice.
  *
@@ -22,7 +22,7 @@
 
 RING_BEGIN_C
 
-#define RING_WAIT_BOUND_NS       INT64_C(50000000) /* longest sleep, 50 ms */
+#define RING_WAIT_BOUND_NS       INT64_C(50000000) /* longest sleep in a wait's first second, 50 ms */
 #define RING_WAIT_BOUND_BLIND_NS INT64_C(1000000)  /* longest sleep when the other side cannot be barriered, 1 ms */
 #define RING_WAIT_SPIN_NS        INT64_C(50000) /* longest spinning before a sleep: some ten times the cost of a wake */
 
