@@ -13,9 +13,9 @@
  * that comes meanwhile is told -EBUSY.
  *
  * Who may call what: any thread anything, at any time, but for signal handlers. A section may hold others, and may
- * wait, sleep and block: that delays only the closing of what was detached. settle, detach_all and fork not
- * within a section: they wait for sections.
- * After fork the child finds nothing attached, and attaches anew; names stay valid. registry.c has the theory.
+ * wait, sleep and block: that delays only the closing of what was detached. What waits for sections is not for within
+ * one: settle, detach_all, and fork. After it the child finds nothing attached, and attaches anew; names stay valid.
+ * registry.c has the theory.
  */
 #ifndef RING_REGISTRY_H
 #define RING_REGISTRY_H
