@@ -61,7 +61,8 @@ static void after_fork_child(void)
         close(unsealed->fd);
         unsealed->fd = -1;
     }
-    make_recursive(); /* anew: its owner is the parent's thread */
+    pthread_mutex_unlock(&forks); /* refused: its owner is the parent's thread; so */
+    make_recursive();
 }
 
 RING_AT_LOAD static void watch_forks(void)
