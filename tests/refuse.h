@@ -15,6 +15,9 @@ enum test_call {
     CALL_FSTAT,
     CALL_TRUNCATE,
     CALL_CHMOD,
+    CALL_CHOWN,
+    CALL_MEMFD,
+    CALL_SHMGET,
     CALL_ALLOCATE,
     CALL_MMAP,
     CALL_DONTFORK, /* madvise: each advice is a call of its own */
