@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLEEPERS_MOST = 4000, ENOUGH = 10 };
+enum { SLEEPERS_MOST = 4000, ENOUGH = 10, FUTEX_WAITV = 449 };
 
 static const char usage[] =
     "dead-sleepers [--kind broadcast|mpmc|spsc] [--sleepers N] [--messages N]\n"
@@ -161,7 +161,8 @@ static bool is_asleep(pid_t process)
         return false;
     bool read = fgets(text, sizeof text, file) != NULL;
     fclose(file);
-    return read && strtol(text, NULL, 10) == SYS_futex && text[0] >= '0' && text[0] <= '9';
+    long call = read && text[0] >= '0' && text[0] <= '9' ? strtol(text, NULL, 10) : -1;
+    return call == SYS_futex || call == FUTEX_WAITV;
 }
 
 /* One after the other, since the seats of a ring are taken one at a time. */
@@ -214,8 +215,12 @@ static void send_all(struct ring_segment *segment)
             code = kind == BROADCAST ? ring_broadcast_send(&news, &number, sizeof number, RING_NO_WAIT)
                    : kind == MPMC    ? ring_mpmc_send(&job, &number, sizeof number, RING_NO_WAIT)
                                      : ring_spsc_send(&word, &number, sizeof number, RING_NO_WAIT);
-        if (code)
-            fail("cannot send");
+        uint64_t calls = futexes;
+        if (code || (kind == BROADCAST ? ring_broadcast_close_producer(&news)
+                     : kind == MPMC    ? ring_mpmc_close_producer(&job)
+                                       : ring_spsc_close_producer(&word)))
+            fail("cannot send, or close");
+        futexes = calls; /* a close calls as well, to tell of it */
     }
 }
 

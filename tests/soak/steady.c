@@ -152,7 +152,12 @@ static int send_all(struct ring_segment *segment)
                            : ring_broadcast_send(&news, &number, sizeof number, RING_FOREVER))
             return fail("cannot send");
     }
-    return say(begin);
+    int code = say(begin);
+    return (kind == SPSC   ? ring_spsc_close_producer(&word)
+            : kind == MPMC ? ring_mpmc_close_producer(&job)
+                           : ring_broadcast_close_producer(&news))
+               ? fail("cannot close")
+               : code;
 }
 
 static bool parse(int argc, char **argv)
