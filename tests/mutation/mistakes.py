@@ -77,6 +77,17 @@ mistake("lengths not checked when the ring is found", "spsc_setup.c",
         "        entry.bytes != footprint_of(capacity) || found->max_message != capacity / 4 ||",
         "        found->max_message != capacity / 4 ||", "spsc_setup", "spsc_rubbish", "segment_directory", "fuzz:attach")
 
+# ---- Blocks, heaps, handing over ----
+
+mistake("a bit beyond a class taken for a block of it", "blocks_stock.c",
+        "            if (number >= row->end)\n                continue;\n", "", "fuzz:blocks")
+mistake("a granule beyond the heap looked at", "heap_pieces.c",
+        "    if (granule >= view->granules)\n        return -EUCLEAN;\n    uint64_t word = ring_heap_get(view, ring_heap_first(granule));\n    *piece",
+        "    uint64_t word = ring_heap_get(view, ring_heap_first(granule));\n    *piece", "fuzz:heap")
+mistake("descriptors beyond the first are not closed", "handover.c",
+        "            if (taken >= 0)\n                close(fd);\n            else\n                taken = fd;\n",
+        "            taken = fd;\n", "fuzz:handover")
+
 # ---- Waiting ----
 
 mistake("sleeper announces itself without a barrier for the others", "wait.c",
