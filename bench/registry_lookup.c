@@ -4,7 +4,7 @@
  * Contestants run in turn within each round; shown are medians over the rounds, and medians of same-round ratios to the
  * locked table: of look-ups by a name opened before to such look-ups, of look-ups by text to those. Each look-up picks
  * the next of a random sequence of names. Another thread detaches and attaches names of the same set: not at all, 10000
- * changes a second, or without a pause.
+ * (-c) changes a second, or without a pause.
  */
 #include <ring/registry.h>
 
@@ -87,9 +87,10 @@ static void *churn(void *argument)
         contestant->come(i);
         changes += 2;
         next += 2 * churn_gap_s;
-        if (churn_gap_s > 0 && next > now_s()) {
-            struct timespec nap = { .tv_nsec = 1000000 }; /* then some at once */
-            nanosleep(&nap, NULL);
+        double ahead = next - now_s();
+        if (churn_gap_s > 0 && ahead > 0) {
+            struct timespec nap = { .tv_nsec = ahead < 1e-3 ? 1000000 : ahead < 0.1 ? (long)(ahead * 1e9) : 100000000 };
+            nanosleep(&nap, NULL); /* a millisecond at least, then some at once */
         }
     }
     return NULL;
@@ -175,19 +176,22 @@ static void run_case(unsigned names, double gap_s, unsigned rounds, double secon
 int main(int argc, char **argv)
 {
     static const unsigned sizes[] = { 0, 1, 100, 10000 };
-    static const double gaps[] = { -1, 1e-4, 0 };
+    double gaps[] = { -1, 1e-4, 0 };
     unsigned rounds = 5;
-    double seconds = 0.2;
-    for (int option; (option = getopt(argc, argv, "r:s:t:")) != -1;) {
+    double seconds = 0.2, changes_a_second = 10000;
+    for (int option; (option = getopt(argc, argv, "r:s:t:c:")) != -1;) {
         rounds = option == 'r' ? (unsigned)atoi(optarg) : rounds;
         seconds = option == 's' ? atof(optarg) : seconds;
+        changes_a_second = option == 'c' ? atof(optarg) : changes_a_second;
         lookers_wanted = option == 't' ? (unsigned)atoi(optarg) : lookers_wanted;
         if (option == '?' || rounds < 1 || rounds > ROUNDS_MOST || !(seconds > 0 && seconds < 60) ||
-            lookers_wanted < 1 || lookers_wanted > LOOKERS_MOST) {
-            fprintf(stderr, "usage: ring-bench-registry [-r ROUNDS] [-s SECONDS] [-t THREADS]\n");
+            lookers_wanted < 1 || lookers_wanted > LOOKERS_MOST ||
+            !(changes_a_second >= 10 && changes_a_second < 1e6)) {
+            fprintf(stderr, "usage: ring-bench-registry [-r ROUNDS] [-s SECONDS] [-t THREADS] [-c CHANGES_A_SECOND]\n");
             return 2;
         }
     }
+    gaps[1] = 1 / changes_a_second;
     contestants_begin(sizes[3]);
     flavours_print();
     printf("\n%u threads\n names  changes/s  contestant                   M/s  all  ns each   times   (least .. most "
