@@ -132,13 +132,13 @@ static struct ring_segment_options passing_options(unsigned flags)
 
 static unsigned count_system_v(void)
 {
-    char line[512], size[32];
+    char line[512];
+    size_t size;
     unsigned count = 0;
     FILE *table = fopen("/proc/sysvipc/shm", "re");
     WANT(table);
-    snprintf(size, sizeof size, " %zu ", own_bytes);
-    while (fgets(line, sizeof line, table))
-        count += strstr(line, size) != NULL;
+    while (fgets(line, sizeof line, table)) /* by its fourth column: another's resident bytes may be as many */
+        count += sscanf(line, "%*d %*d %*o %zu", &size) == 1 && size == own_bytes;
     fclose(table);
     return count;
 }
