@@ -281,7 +281,7 @@ static bool sleep_until_called(struct ring_waiter *waiter, struct wait *wait, bo
 {
     RING_ATOMIC(uint32_t) *asleep = waiter->asleep, *calls = ring_wait_calls(asleep);
     bool idle = !restless && ++wait->naps > NAPS_UNWATCHED;
-    if (idle && !waiter->watch && wait->naps == NAPS_UNWATCHED + 1) {
+    if (idle && !waiter->watch && wait->naps % NAPS_UNWATCHED == 1) { /* refused, or in another ring by now: again */
         waiter->watch = ring_watch_open(&waiter->looks->segment(waiter->end)->witness);
         return true; /* after another look: somebody may have gone before */
     }
