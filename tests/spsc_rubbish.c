@@ -296,6 +296,21 @@ static void impossible(uint64_t header)
     }
 }
 
+Test(rubbish, a_size_that_fits_itself_but_not_the_place_of_the_ring_is_refused_when_opening)
+{
+    static const uint64_t lies[] = { CAPACITY * 2, CAPACITY * 64, UINT64_C(1) << 40, CAPACITY / 2 };
+    begin(0);
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        struct ring_layout_spsc *control = (struct ring_layout_spsc *)(void *)ring;
+        memcpy(ring, pristine, ring_bytes);
+        control->capacity = lies[i];
+        control->max_message = lies[i] / 4;
+        REQUIRE_REFUSED(ring_spsc_open_producer(&pair.producer, pair.segment, "ring", RING_NO_WAIT), EUCLEAN);
+        REQUIRE_REFUSED(ring_spsc_open_consumer(&pair.consumer, pair.segment, "ring", RING_NO_WAIT), EUCLEAN);
+    }
+    end();
+}
+
 Test(rubbish, a_header_that_no_producer_writes_poisons_the_consumer)
 {
     begin(0);

@@ -94,8 +94,8 @@ mistake("sleeper announces itself without a barrier for the others", "wait.c",
         "    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;\n", "    return true;\n",
         "model:sleep:NO_MEMBARRIER")
 mistake("sleeper does not look again after its announcement", "wait.c",
-        "    do\n        code = waiter->looks->look_closely(waiter->end, call, &doubts);\n    while (code",
-        "    do\n        code = -EAGAIN;\n    while (code", "model:sleep:NO_SECOND_LOOK", "wait_policies")
+        "        code = waiter->looks->look_closely(waiter->end, call, &doubts);\n    } while (code",
+        "        code = -EAGAIN;\n    } while (code", "model:sleep:NO_SECOND_LOOK", "wait_policies")
 mistake("a sleeper takes back what others announced", "wait.c", "    if (!waiter->several && !waiter->door)\n", "",
         "model:sleep:WITHDRAWS_FOR_ALL")
 mistake("the bit cleared while more of them may sleep", "wait.c",
