@@ -47,6 +47,8 @@ enum {
     MOST_PAUSES = 400,   /* some 15 us */
     NAPS_UNWATCHED = 20, /* of one wait; one that lasts longer, a second, lets the kernel tell of departures instead of
                             asking each time whether its peers live */
+    STREAM_NS = 1000000, /* who neither slept nor waited long for so long is in the midst of a stream, */
+    STREAM_SPINS = 4,    /* and spins so much longer */
     TRIAL_FIRST = 16,
     TRIAL_LAST = 65536,
 };
@@ -240,6 +242,15 @@ int ring_waiter_polls(const struct ring_waiter *waiter)
     return waiter->spin_ns < 10 * POLLS ? (int)waiter->spin_ns / 10 : POLLS;
 }
 
+/* How long to spin. In the midst of a stream a longer gap is mostly a core that was taken away for a moment, an
+ * interrupt for instance; to sleep then costs both sides more, and the gaps that it makes lead to further sleeps. */
+static int64_t patience_ns(const struct ring_waiter *waiter, int64_t now)
+{
+    if (waiter->policy != RING_WAIT_ADAPTIVE || !waiter->spin_ns || now - waiter->woke_ns < STREAM_NS)
+        return waiter->spin_ns;
+    return STREAM_SPINS * RING_WAIT_SPIN_NS;
+}
+
 /* Pauses for some tens of cycles, now and then looks at the clock, and says what to do next. */
 static enum next pause_or_sleep(const struct ring_waiter *waiter, struct wait *wait)
 {
@@ -262,7 +273,7 @@ static enum next pause_or_sleep(const struct ring_waiter *waiter, struct wait *w
     }
     if (waiter->policy == RING_WAIT_SPIN)
         return now >= wait->closely_ns ? SLEEP : LOOK;
-    return !spins || now - wait->began_ns >= waiter->spin_ns ? SLEEP : LOOK;
+    return !spins || now - wait->began_ns >= patience_ns(waiter, now) ? SLEEP : LOOK;
 }
 
 /* False: the kernel cannot sleep on two words. */
@@ -317,6 +328,7 @@ static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, voi
         wait->departed = ring_watch_departures(waiter->watch);
         code = waiter->looks->look_closely(waiter->end, call, &doubts);
     } while (code == -EAGAIN && asleep == waiter->asleep && sleep_until_called(waiter, wait, doubts != 0));
+    waiter->woke_ns = ring_clock_monotonic();
     if (code == -EAGAIN)
         code = waiter->looks->look(waiter->end, call);
     /* W3: relaxed: a wake for nothing is all that a late reader causes. Where others may sleep the bit is theirs too.
@@ -352,7 +364,10 @@ static void learn(struct ring_waiter *waiter, const struct wait *wait)
         return;
     uint32_t most = most_spin_ns();
     uint32_t least = most < LEAST_SPIN_NS ? most : LEAST_SPIN_NS;
-    if (!waiter->slept || ring_clock_monotonic() - wait->began_ns < (int64_t)most)
+    int64_t now = wait->began_ns ? ring_clock_monotonic() : 0, lasted = now - wait->began_ns;
+    if (lasted >= RING_WAIT_SPIN_NS)
+        waiter->woke_ns = now; /* a gap in the stream: another one soon is no disturbance, but its pace */
+    if (!waiter->slept || lasted < (int64_t)most)
         waiter->spin_ns = waiter->spin_ns * 2 < most ? waiter->spin_ns * 2 : most;
     else
         waiter->spin_ns = waiter->spin_ns / 2 > least ? waiter->spin_ns / 2 : least;

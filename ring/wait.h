@@ -55,6 +55,7 @@ struct ring_waiter {
     RING_ATOMIC(uint32_t) * shown;       /* 1 while it sleeps, for people; or NULL */
     enum ring_wait_policy policy;
     uint32_t spin_ns;         /* how long it spins now before it sleeps: learned */
+    int64_t woke_ns;          /* CLOCK_MONOTONIC, end of its last sleep or long wait; 0: there was none */
     bool several;             /* others may sleep on the same bell */
     bool slept;               /* in the wait last begun */
     struct ring_door *door;   /* where news goes while it does not wait: a descriptor, or a ring_any; or NULL */
