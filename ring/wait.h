@@ -24,7 +24,7 @@ RING_BEGIN_C
 
 #define RING_WAIT_BOUND_NS       INT64_C(50000000) /* longest sleep in a wait's first second, 50 ms */
 #define RING_WAIT_BOUND_BLIND_NS INT64_C(1000000)  /* longest sleep when the other side cannot be barriered, 1 ms */
-#define RING_WAIT_SPIN_NS        INT64_C(50000) /* longest spinning before a sleep: some ten times the cost of a wake */
+#define RING_WAIT_SPIN_NS        INT64_C(50000)    /* longest spinning before a sleep, but in a stream: ten wakes */
 
 /* ---- For callers: how an endpoint waits. `waiter`: ring_spsc_producer_waiter(&producer) and its like. ---- */
 

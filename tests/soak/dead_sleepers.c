@@ -8,7 +8,6 @@
 #include <getopt.h>
 #include <linux/futex.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "counted.h"
 
 enum { SLEEPERS_MOST = 4000, ENOUGH = 10, FUTEX_WAITV = 449 };
 
@@ -37,7 +38,6 @@ static unsigned sleepers = 1000;
 static uint64_t messages = 1000000;
 static char name[64];
 static RING_ATOMIC(uint32_t) * ready; /* how many have opened their end */
-static uint64_t futexes;
 
 static void fail(const char *what)
 {
@@ -46,19 +46,9 @@ static void fail(const char *what)
     exit(1);
 }
 
-/* In the library's place. */
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-long __wrap_syscall(long number, ...)
+static bool is_counted(long number)
 {
-    long values[6];
-    va_list arguments;
-    va_start(arguments, number);
-    for (int i = 0; i < 6; i++) /* as libc's own: more than were given do no harm */
-        values[i] = va_arg(arguments, long);
-    va_end(arguments);
-    futexes += number == SYS_futex;
-    return __real_syscall(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+    return number == SYS_futex;
 }
 
 /* ---- Rings ---- */
@@ -215,12 +205,12 @@ static void send_all(struct ring_segment *segment)
             code = kind == BROADCAST ? ring_broadcast_send(&news, &number, sizeof number, RING_NO_WAIT)
                    : kind == MPMC    ? ring_mpmc_send(&job, &number, sizeof number, RING_NO_WAIT)
                                      : ring_spsc_send(&word, &number, sizeof number, RING_NO_WAIT);
-        uint64_t calls = futexes;
+        uint64_t calls = counted;
         if (code || (kind == BROADCAST ? ring_broadcast_close_producer(&news)
                      : kind == MPMC    ? ring_mpmc_close_producer(&job)
                                        : ring_spsc_close_producer(&word)))
             fail("cannot send, or close");
-        futexes = calls; /* a close calls as well, to tell of it */
+        counted = calls; /* a close calls as well, to tell of it */
     }
 }
 
@@ -269,9 +259,9 @@ int main(int argc, char **argv)
     struct ring_segment *segment = make_rings();
     start_sleepers(processes);
     kill_sleepers(processes);
-    futexes = 0;
+    counted = 0;
     send_all(segment);
-    uint64_t calls = futexes;
+    uint64_t calls = counted;
     ring_segment_close(&segment);
     ring_segment_unlink(name);
     printf("%s: %u sleepers killed, %llu messages sent: %llu futex calls\n", kinds[kind], sleepers,

@@ -7,7 +7,6 @@
 
 #include <getopt.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "counted.h"
 
 enum { WARM_UP = 1000000 };
 
@@ -33,7 +34,6 @@ static const char *const kinds[KINDS] = { "spsc", "mpmc", "broadcast" };
 static enum kind kind = SPSC;
 static uint64_t messages = 10000000;
 static char name[64];
-static uint64_t calls;
 static long cores_lost;                /* before */
 static RING_ATOMIC(bool) * open_there; /* the receiver has opened its end */
 
@@ -44,19 +44,9 @@ static int fail(const char *what)
     return 1;
 }
 
-/* In the library's place. */
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-long __wrap_syscall(long number, ...)
+static bool is_counted(long number)
 {
-    long values[6];
-    va_list arguments;
-    va_start(arguments, number);
-    for (int i = 0; i < 6; i++) /* as libc's own: more than were given do no harm */
-        values[i] = va_arg(arguments, long);
-    va_end(arguments);
-    calls += number == SYS_futex || number == SYS_membarrier;
-    return __real_syscall(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+    return number == SYS_futex || number == SYS_membarrier;
 }
 
 /* CLOCK_REALTIME, as strace has it. */
@@ -75,7 +65,7 @@ static long times_core_was_lost(void)
 
 static double start(void)
 {
-    calls = 0;
+    counted = 0;
     cores_lost = times_core_was_lost();
     return now();
 }
@@ -83,7 +73,7 @@ static double start(void)
 static int say(double begin)
 {
     double end = now();
-    printf("%d %.6f %.6f %llu %ld\n", (int)getpid(), begin, end, (unsigned long long)calls,
+    printf("%d %.6f %.6f %llu %ld\n", (int)getpid(), begin, end, (unsigned long long)counted,
            times_core_was_lost() - cores_lost);
     return fflush(stdout) == 0 ? 0 : 1;
 }
