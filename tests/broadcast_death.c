@@ -36,7 +36,7 @@ static int hear_for_ever(void *argument)
     atomic_fetch_add(&account->ready, 1);
     for (;;) {
         int code = test_hear(&consumer, MOST, TEST_LONG);
-        REQUIRE(code == 0 || code == -EOVERFLOW);
+        REQUIRE_ONE_OF(code, 0, -EOVERFLOW);
     }
 }
 
@@ -184,7 +184,7 @@ static uint64_t hear_to_the_end(int end)
         int code = test_hear(&receiver, MOST, TEST_LONG);
         if (code == end)
             return ring_broadcast_position(&receiver);
-        REQUIRE(code == 0 || code == -EOVERFLOW);
+        REQUIRE_ONE_OF(code, 0, -EOVERFLOW);
     }
 }
 
@@ -200,7 +200,7 @@ static void kill_producers(enum ring_broadcast_policy policy)
         if (round % 2)
             for (uint64_t many = test_below(&random, 5000); many; many--) {
                 int code = test_hear(&receiver, MOST, RING_NO_WAIT);
-                REQUIRE(code == 0 || code == -EAGAIN || code == -EOVERFLOW);
+                REQUIRE_ONE_OF(code, 0, -EAGAIN, -EOVERFLOW);
             }
         else
             test_nap((int64_t)test_below(&random, 1000000));
@@ -280,7 +280,7 @@ Test(death, what_the_dead_one_had_begun_to_overwrite_is_promised_to_nobody_thoug
     ring_atomic_store(&receiver.seat->position, 0, memory_order_relaxed);
     test_sender(&sender, segment);
     int code = test_tell(&sender, MOST, RING_NO_WAIT);
-    REQUIRE(code == 0 || code == -EAGAIN);
+    REQUIRE_ONE_OF(code, 0, -EAGAIN);
     struct ring_broadcast_consumer late;
     test_join(&late, segment, RING_BROADCAST_OLDEST);
     test_hear_many(&late, MOST, SLOTS / 2);

@@ -166,7 +166,7 @@ Test(joining, who_was_overtaken_is_told_how_many_he_lost_and_goes_on)
         test_tell_many(&sender, MOST, test_below(&random, 3 * SLOTS));
         for (uint64_t tries = test_below(&random, SLOTS); tries; tries--) {
             int code = test_hear(&receiver, MOST, 0);
-            REQUIRE(code == 0 || code == -EOVERFLOW || code == -EAGAIN);
+            REQUIRE_ONE_OF(code, 0, -EOVERFLOW, -EAGAIN);
             heard += code == 0;
             if (code == -EOVERFLOW) {
                 REQUIRE(ring_broadcast_lost(&receiver) > 0);

@@ -109,7 +109,7 @@ static int follow_as_nobody(void *argument)
     int code = 0;
     for (; code != -EPIPE; heard += code == 0) { /* sleeps when there is nothing, and is told of the end */
         code = test_hear(&observer, MOST, TEST_LONG);
-        REQUIRE(code == 0 || code == -EOVERFLOW || code == -EPIPE);
+        REQUIRE_ONE_OF(code, 0, -EOVERFLOW, -EPIPE);
     }
     REQUIRE_SAME(heard + ring_broadcast_lost_in_all(&observer), 20000);
     REQUIRE(heard > 0);

@@ -148,10 +148,10 @@ static void use(unsigned calls)
     }
     struct ring_broadcast_info info = { .struct_size = sizeof info };
     int code = ring_broadcast_info(segment, "news", &info);
-    REQUIRE(code == 0 || code == -EUCLEAN);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN);
     struct ring_broadcast_seat_info seat = { .struct_size = sizeof seat };
     code = ring_broadcast_seat_info(segment, "news", 0, &seat);
-    REQUIRE(code == 0 || code == -EUCLEAN || code == -ENOENT);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN, -ENOENT);
 }
 
 /* Opens anew on what the rubbish left. */
@@ -160,7 +160,7 @@ static void reopen(void)
     struct ring_broadcast_producer other;
     struct ring_broadcast_consumer late;
     int code = ring_broadcast_open_producer(&other, segment, "news", 0);
-    REQUIRE(code == 0 || code == -EUCLEAN);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN);
     if (code == 0) {
         code = ring_broadcast_send(&other, "x", 1, 0);
         REQUIRE(code == 0 || is_known_refusal(code));
@@ -168,7 +168,7 @@ static void reopen(void)
     }
     code = ring_broadcast_open_consumer(&late, segment, "news", (enum ring_broadcast_join)test_below(&chance, 3),
                                         any_value(), 0);
-    REQUIRE(code == 0 || code == -EUCLEAN || code == -EINVAL);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN, -EINVAL);
     if (code == 0) {
         for (int i = 0; i < 10; i++)
             any_consumer_call(&late);

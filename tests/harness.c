@@ -82,6 +82,16 @@ void test_check_refused(const char *file, int line, const char *call, long long 
                     detail ? detail : "NULL");
 }
 
+void test_check_one_of(const char *file, int line, const char *name, long long value, const char *names,
+                       const long long *codes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (codes[i] == value)
+            return;
+    const char *meaning = value < 0 ? strerror((int)-value) : "no error";
+    test_failed(file, line, "%s is %lld (%s), not one of %s", name, value, meaning, names);
+}
+
 /* ---- Names ---- */
 
 static unsigned count_names(const char *prefix, bool remove)

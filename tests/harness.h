@@ -49,6 +49,14 @@ void test_skip(const char *reason) __attribute__((noreturn));
                         #expected);                                                                                    \
     } while (0)
 
+/* One of these codes, and what came instead if not. */
+#define REQUIRE_ONE_OF(actual, ...)                                                                                    \
+    do {                                                                                                               \
+        const long long one_of[] = { __VA_ARGS__ };                                                                    \
+        test_check_one_of(__FILE__, __LINE__, #actual, (long long)(actual), #__VA_ARGS__, one_of,                      \
+                          sizeof one_of / sizeof *one_of);                                                             \
+    } while (0)
+
 /* 0 from a cold call; its sentence is shown if not. */
 #define REQUIRE_OK(call)                                                                                               \
     do {                                                                                                               \
@@ -75,6 +83,8 @@ void test_skip(const char *reason) __attribute__((noreturn));
 
 void test_mark_detail(void);
 void test_check_refused(const char *file, int line, const char *call, long long value, long long expected);
+void test_check_one_of(const char *file, int line, const char *name, long long value, const char *names,
+                       const long long *codes, size_t count);
 
 /* Number of rounds: fewer under sanitizers and valgrind-like slowness. */
 static inline uint64_t test_rounds(uint64_t rounds)

@@ -82,7 +82,7 @@ static void use(struct ring_segment *segment, struct test_random *random)
         ssize_t length;
         while ((length = ring_spsc_recv(&consumer, message, sizeof message, RING_NO_WAIT)) >= 0)
             REQUIRE(length == sizeof message && test_matches(message, sizeof message, 7));
-        REQUIRE(length == -EAGAIN || length == -EPIPE);
+        REQUIRE_ONE_OF(length, -EAGAIN, -EPIPE);
         REQUIRE_OK(ring_spsc_close_consumer(&consumer));
     }
 }
@@ -222,7 +222,7 @@ static int sit_down(void *argument)
                 add(&race->sent);
         } else {
             code = ring_mpmc_recv(&consumer, &message, sizeof message, 1000000);
-            REQUIRE(code == 8 || code == -EAGAIN || code == -ETIMEDOUT || code == -EPIPE);
+            REQUIRE_ONE_OF(code, 8, -EAGAIN, -ETIMEDOUT, -EPIPE);
             if (code == 8)
                 add(&race->received);
         }

@@ -87,7 +87,7 @@ static int produce(void *argument)
         if (sent > 0)
             number += (uint64_t)sent;
         else /* full, and no consumer lives just now */
-            REQUIRE(sent == -EOWNERDEAD || sent == -EPIPE || sent == 1 - EOWNERDEAD || sent == 1 - EPIPE);
+            REQUIRE_ONE_OF(sent, -EOWNERDEAD, -EPIPE, 1 - EOWNERDEAD, 1 - EPIPE);
         atomic_store(&book->sent, number);
     }
     for (;;) /* has sent all it may: waits for its end */

@@ -59,11 +59,11 @@ static void *use_both_ends(void *argument)
     uint64_t rounds = test_rounds(20000);
     for (uint64_t round = 0; round < rounds; round++) {
         int code = test_put(&queue.producer, 8, 5, RING_NO_WAIT);
-        REQUIRE(code == 0 || code == -EBUSY || code == -EAGAIN);
+        REQUIRE_ONE_OF(code, 0, -EBUSY, -EAGAIN);
         atomic_fetch_add(&sent, code == 0);
         atomic_fetch_add(&refused, code == -EBUSY);
         code = test_get(&queue.consumer, 8, 5, RING_NO_WAIT);
-        REQUIRE(code == 0 || code == -EBUSY || code == -EAGAIN);
+        REQUIRE_ONE_OF(code, 0, -EBUSY, -EAGAIN);
         atomic_fetch_add(&received, code == 0);
         if (round % 64 == 0)
             test_nap(1000);
@@ -162,7 +162,7 @@ Test(misuse, a_signal_handler_at_any_moment_sends_or_is_refused)
         timer_t timer = start_timer(send_between, 50000, 50000);
         for (uint64_t turn = 0; atomic_load(&handled) < test_rounds(3000); turn++) {
             int code = test_put(&queue.producer, 8, own, RING_NO_WAIT);
-            REQUIRE(code == 0 || code == -EAGAIN);
+            REQUIRE_ONE_OF(code, 0, -EAGAIN);
             own += code == 0;
             for (ssize_t length; (length = ring_mpmc_recv(&queue.consumer, bytes, MOST, RING_NO_WAIT)) >= 0;) {
                 from_handlers += length == 1;

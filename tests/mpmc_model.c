@@ -193,7 +193,7 @@ static void release(unsigned who, unsigned count)
 /* What must come of a fruitless try; `size` of the buffer. */
 static void require_nothing(int64_t code, size_t size)
 {
-    REQUIRE(code == -EAGAIN || code == -EMSGSIZE || code == -EPIPE);
+    REQUIRE_ONE_OF(code, -EAGAIN, -EMSGSIZE, -EPIPE);
     pass_over(code != -EMSGSIZE || !model.orphans);
     if (model.orphans && code == -EMSGSIZE) /* of the orphan */
         return;

@@ -188,13 +188,13 @@ static void look(void)
 {
     struct ring_mpmc_info info = { .struct_size = sizeof info };
     int code = ring_mpmc_info(segment, "queue", &info);
-    REQUIRE(code == 0 || code == -EUCLEAN);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN);
     REQUIRE(code || (info.messages <= SLOTS && info.held <= SLOTS));
     struct ring_mpmc_seat_info seat = { .struct_size = sizeof seat };
     code = ring_mpmc_seat_info(segment, "queue", (unsigned)test_below(&chance, SEATS), &seat);
-    REQUIRE(code == 0 || code == -EUCLEAN || code == -ENOENT);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN, -ENOENT);
     code = ring_segment_recover(segment, NULL);
-    REQUIRE(code == 0 || code == -EUCLEAN);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN);
 }
 
 static void use(unsigned calls)
@@ -218,14 +218,14 @@ static void reopen(void)
     struct ring_mpmc_producer producer;
     struct ring_mpmc_consumer consumer;
     int code = ring_mpmc_open_producer(&producer, segment, "queue", 0);
-    REQUIRE(code == 0 || code == -EUCLEAN);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN);
     if (code == 0) {
         for (int i = 0; i < 5; i++)
             REQUIRE((code = (int)any_producer_call(&producer)) >= 0 || is_known_refusal(code));
         REQUIRE_OK(ring_mpmc_close_producer(&producer));
     }
     code = ring_mpmc_open_consumer(&consumer, segment, "queue", 0);
-    REQUIRE(code == 0 || code == -EUCLEAN);
+    REQUIRE_ONE_OF(code, 0, -EUCLEAN);
     if (code == 0) {
         for (int i = 0; i < 10; i++)
             REQUIRE((code = (int)any_consumer_call(&consumer)) >= 0 || is_known_refusal(code));
@@ -299,7 +299,7 @@ static void *send_on(void *argument)
     for (uint64_t i = 0; i < test_rounds(4000); i++) {
         static struct ring_mpmc_producer producer;
         int code = ring_mpmc_open_producer(&producer, segment, "queue", 0);
-        REQUIRE(code == 0 || code == -EUCLEAN || code == -EUSERS);
+        REQUIRE_ONE_OF(code, 0, -EUCLEAN, -EUSERS);
         for (int j = 0; j < 20 && code != -EUCLEAN && code != -EUSERS; j++) {
             code = test_put(&producer, test_length(i, MOST), i, 10000);
             REQUIRE(code == 0 || is_known_refusal(code));
@@ -317,7 +317,7 @@ static void *receive_on(void *argument)
     for (uint64_t i = 0; i < test_rounds(4000); i++) {
         static struct ring_mpmc_consumer consumer;
         int code = ring_mpmc_open_consumer(&consumer, segment, "queue", 0);
-        REQUIRE(code == 0 || code == -EUCLEAN || code == -EUSERS);
+        REQUIRE_ONE_OF(code, 0, -EUCLEAN, -EUSERS);
         for (int j = 0; j < 20 && code != -EUCLEAN && code != -EUSERS; j++) {
             code = (int)ring_mpmc_recv(&consumer, bytes, MOST, 10000);
             REQUIRE((code >= 0 && code <= MOST) || is_known_refusal(code));

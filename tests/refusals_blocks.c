@@ -105,7 +105,7 @@ Test(refused_blocks, a_search_for_stranded_blocks_without_memory_changes_nothing
         test_refuse(CALL_MALLOC, at, ENOMEM, false);
         code = ring_segment_recover_stranded(segment, "pool", &freed);
         refused += test_refuse_nothing();
-        REQUIRE(code == 0 || code == -ENOMEM);
+        REQUIRE_ONE_OF(code, 0, -ENOMEM);
         REQUIRE_SAME(test_pool_info(segment).classes[0].passed, code ? 3 : 0);
         REQUIRE(code || freed == 3);
     }

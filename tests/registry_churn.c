@@ -33,8 +33,7 @@ static const char *const rings[NAMES] = { "many", "one", "all", NULL };
 
 static void note(struct churn *churn, int code)
 {
-    REQUIRE(code == 0 || code == -ENOENT || code == -EBUSY || code == -EAGAIN || code == -EUSERS || code == -EPIPE ||
-            code == -EOWNERDEAD);
+    REQUIRE_ONE_OF(code, 0, -ENOENT, -EBUSY, -EAGAIN, -EUSERS, -EPIPE, -EOWNERDEAD);
     atomic_fetch_add_explicit(code == 0 ? &churn->sent : &churn->missed, 1, memory_order_relaxed);
 }
 
@@ -85,7 +84,7 @@ static void *send_all_the_time(void *argument)
             REQUIRE_SAME(info.kind, RING_KIND_MPMC);
         } else if (kinds[i] == RING_REGISTRY_SPSC_PRODUCER) {
             code = ring_spsc_send(end, words, sizeof words, RING_NO_WAIT);
-            REQUIRE(code == 0 || code == -EAGAIN || code == -EPIPE || code == -EOWNERDEAD);
+            REQUIRE_ONE_OF(code, 0, -EAGAIN, -EPIPE, -EOWNERDEAD);
         }
         if (test_below(&random, 100) == 0)
             test_nap(100000);
@@ -164,7 +163,7 @@ static void *come_send_and_go(void *argument)
 {
     uint64_t word = 1;
     int code = ring_registry_send(argument, &word, sizeof word, RING_NO_WAIT);
-    REQUIRE(code == 0 || code == -EAGAIN || code == -ENOENT || code == -EUSERS);
+    REQUIRE_ONE_OF(code, 0, -EAGAIN, -ENOENT, -EUSERS);
     return NULL;
 }
 

@@ -11,7 +11,7 @@ static int count_rings(struct ring_segment *segment)
     for (unsigned i = 0; i < info.max_rings; i++) {
         struct ring_entry_info entry;
         int code = ring_segment_entry(segment, i, &entry);
-        REQUIRE(code == 0 || code == -ENOENT);
+        REQUIRE_ONE_OF(code, 0, -ENOENT);
         if (code == 0) {
             found++;
             REQUIRE_SAME(entry.kind, RING_KIND_SPSC);

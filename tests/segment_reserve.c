@@ -101,7 +101,7 @@ static void move_in(struct ring_segment *segment, const char *name, struct tenan
 {
     struct ring_spsc_producer producer;
     int code = ring_spsc_create(segment, name, (size_t)SMALL << test_below(random, 10));
-    REQUIRE(code == 0 || code == -ENOSPC);
+    REQUIRE_ONE_OF(code, 0, -ENOSPC);
     tenant->there = code == 0;
     if (code)
         return;

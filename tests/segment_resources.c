@@ -288,7 +288,7 @@ Test(resources, a_node_is_reported_or_unknown)
     options.numa_node = 0;
     REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
     int node = info_of(segment).numa_node;
-    REQUIRE(node == 0 || node == RING_NODE_UNKNOWN);
+    REQUIRE_ONE_OF(node, 0, RING_NODE_UNKNOWN);
     REQUIRE_OK(ring_segment_close(&segment));
 }
 

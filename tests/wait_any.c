@@ -229,7 +229,7 @@ static int receive_from_any(void *argument)
                 REQUIRE_SAME(number, numbers[ring]++);
                 taken++;
             }
-            REQUIRE(code == -EAGAIN || code == -EPIPE);
+            REQUIRE_ONE_OF(code, -EAGAIN, -EPIPE);
             if (code == -EPIPE) {
                 REQUIRE_OK(ring_mpmc_close_consumer(&consumers[ring]));
                 open--;

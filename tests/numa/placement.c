@@ -190,9 +190,9 @@ static int churn_for_ever(void *argument)
     struct ring_segment *segment = test_attach();
     for (unsigned i = 0;; i++) {
         int code = create(segment, "ring", RING_KIND_SPSC + i % 5, nodes[i % (unsigned)node_count]);
-        REQUIRE(code == 0 || code == -EEXIST);
+        REQUIRE_ONE_OF(code, 0, -EEXIST);
         code = ring_segment_free(segment, "ring");
-        REQUIRE(code == 0 || code == -ENOENT || code == -EBUSY);
+        REQUIRE_ONE_OF(code, 0, -ENOENT, -EBUSY);
         atomic_fetch_add(count, 1);
     }
 }
@@ -209,7 +209,7 @@ Test(placement, whoever_is_killed_while_placing_leaves_room_that_the_next_maker_
         test_nap((int64_t)test_below(&random, 20000000));
         test_kill(child);
         int code = ring_segment_free(segment, "ring");
-        REQUIRE(code == 0 || code == -ENOENT);
+        REQUIRE_ONE_OF(code, 0, -ENOENT);
         REQUIRE_OK(create(segment, "ring", RING_KIND_SPSC, nodes[round % node_count]));
         demand_on(segment, "ring", nodes[round % node_count]);
         REQUIRE_OK(create(segment, "other", RING_KIND_MPMC, RING_NODE_ANY));
