@@ -46,7 +46,7 @@ static void race_for(struct race *race, test_body body, int seconds)
 }
 
 /* One of the answers given, 0 apart; any other is none that the header tells of. */
-#define REQUIRE_ONE_OF(call, ...)                                                                                      \
+#define REQUIRE_OK_OR(call, ...)                                                                                       \
     ({                                                                                                                 \
         long long said = (call);                                                                                       \
         const int known[] = { 0, __VA_ARGS__ };                                                                        \
@@ -71,14 +71,14 @@ static void use(struct ring_segment *segment, struct test_random *random)
     struct ring_spsc_producer producer;
     struct ring_spsc_consumer consumer;
     unsigned char message[64];
-    REQUIRE_ONE_OF(ring_spsc_create(segment, "ring", 4096), EEXIST);
+    REQUIRE_OK_OR(ring_spsc_create(segment, "ring", 4096), EEXIST);
     if (test_below(random, 2)) {
-        if (REQUIRE_ONE_OF(ring_spsc_open_producer(&producer, segment, "ring", RING_NO_WAIT), EBUSY) == 0) {
+        if (REQUIRE_OK_OR(ring_spsc_open_producer(&producer, segment, "ring", RING_NO_WAIT), EBUSY) == 0) {
             test_fill(message, sizeof message, 7);
-            REQUIRE_ONE_OF(ring_spsc_send(&producer, message, sizeof message, RING_NO_WAIT), EAGAIN, EPIPE);
+            REQUIRE_OK_OR(ring_spsc_send(&producer, message, sizeof message, RING_NO_WAIT), EAGAIN, EPIPE);
             REQUIRE_OK(ring_spsc_close_producer(&producer));
         }
-    } else if (REQUIRE_ONE_OF(ring_spsc_open_consumer(&consumer, segment, "ring", RING_NO_WAIT), EBUSY) == 0) {
+    } else if (REQUIRE_OK_OR(ring_spsc_open_consumer(&consumer, segment, "ring", RING_NO_WAIT), EBUSY) == 0) {
         ssize_t length;
         while ((length = ring_spsc_recv(&consumer, message, sizeof message, RING_NO_WAIT)) >= 0)
             REQUIRE(length == sizeof message && test_matches(message, sizeof message, 7));
@@ -96,15 +96,15 @@ static int come_and_go(void *argument)
     while (!atomic_load(&race->stop)) {
         struct ring_segment *segment = NULL;
         uint64_t what = test_below(&random, 8);
-        if (what < 2 && REQUIRE_ONE_OF(ring_segment_create(&segment, test_name(), &options), EEXIST) == 0)
+        if (what < 2 && REQUIRE_OK_OR(ring_segment_create(&segment, test_name(), &options), EEXIST) == 0)
             add(&race->created);
-        else if (what < 5 && REQUIRE_ONE_OF(ring_segment_attach(&segment, test_name(), &options,
+        else if (what < 5 && REQUIRE_OK_OR(ring_segment_attach(&segment, test_name(), &options,
                                                                 what == 2 ? 1000000 : RING_NO_WAIT),
                                             ENOENT, ETIMEDOUT) == 0)
             add(&race->attached);
         else if (what == 5)
-            REQUIRE_ONE_OF(ring_segment_open(&segment, test_name(), &options), EAGAIN);
-        else if (REQUIRE_ONE_OF(ring_segment_unlink(test_name()), ENOENT) == 0)
+            REQUIRE_OK_OR(ring_segment_open(&segment, test_name(), &options), EAGAIN);
+        else if (REQUIRE_OK_OR(ring_segment_unlink(test_name()), ENOENT) == 0)
             add(&race->removed);
         if (!segment)
             continue;
@@ -149,17 +149,17 @@ static int take_turns(void *argument)
         struct ring_spsc_consumer consumer;
         int64_t code;
         if (test_below(&random, 2)) {
-            code = REQUIRE_ONE_OF(ring_spsc_open_producer(&producer, segment, "ring", RING_NO_WAIT), EBUSY);
+            code = REQUIRE_OK_OR(ring_spsc_open_producer(&producer, segment, "ring", RING_NO_WAIT), EBUSY);
             if (code == 0) {
                 uint64_t number = atomic_load(&race->sent);
                 memcpy(message, &number, sizeof number);
-                if (REQUIRE_ONE_OF(ring_spsc_send(&producer, message, 8, RING_NO_WAIT), EAGAIN, EPIPE) == 0)
+                if (REQUIRE_OK_OR(ring_spsc_send(&producer, message, 8, RING_NO_WAIT), EAGAIN, EPIPE) == 0)
                     atomic_store(&race->sent, number + 1); /* the role is ours alone */
                 hold_alone(&race->producers, &random);
                 REQUIRE_OK(ring_spsc_close_producer(&producer));
             }
         } else {
-            code = REQUIRE_ONE_OF(ring_spsc_open_consumer(&consumer, segment, "ring", RING_NO_WAIT), EBUSY);
+            code = REQUIRE_OK_OR(ring_spsc_open_consumer(&consumer, segment, "ring", RING_NO_WAIT), EBUSY);
             if (code == 0) {
                 uint64_t number = atomic_load(&race->received), got;
                 if (ring_spsc_recv(&consumer, &got, sizeof got, RING_NO_WAIT) == 8) {
@@ -209,7 +209,7 @@ static int sit_down(void *argument)
         bool produces = test_below(&random, 2);
         int64_t code = produces ? ring_mpmc_open_producer(&producer, segment, "ring", RING_NO_WAIT)
                                 : ring_mpmc_open_consumer(&consumer, segment, "ring", RING_NO_WAIT);
-        if (REQUIRE_ONE_OF(code, EUSERS) != 0) {
+        if (REQUIRE_OK_OR(code, EUSERS) != 0) {
             add(&race->refused);
             continue;
         }
@@ -217,7 +217,7 @@ static int sit_down(void *argument)
         REQUIRE(atomic_fetch_add(&race->seated, 1) < SEATS);
         if (produces) {
             code =
-                REQUIRE_ONE_OF(ring_mpmc_send(&producer, &message, sizeof message, 1000000), EAGAIN, ETIMEDOUT, EPIPE);
+                REQUIRE_OK_OR(ring_mpmc_send(&producer, &message, sizeof message, 1000000), EAGAIN, ETIMEDOUT, EPIPE);
             if (code == 0)
                 add(&race->sent);
         } else {
