@@ -114,12 +114,15 @@ Test(liveness, of_nobody_is_kept_by_children_that_are_forked_at_any_moment)
     for (int i = 0; i < CHILDREN; i++) {
         children[i] = fork();
         REQUIRE(children[i] >= 0);
-        if (children[i] == 0)
+        if (children[i] == 0) {
+            atomic_fetch_add(&stage->child, 1);
             linger();
+        }
         test_nap(300000);
     }
     atomic_store(&stage->forked, 1);
     pthread_join(thread, NULL);
+    test_await(&stage->child, CHILDREN); /* one that has not run yet has not closed its copies either */
     int fd = open_file();
     bool present = lock(fd, F_OFD_GETLK, F_WRLCK, RING_LOCK_PRESENCE);
     bool locked = lock(fd, F_OFD_GETLK, F_WRLCK, RING_LOCK_ROLES);
