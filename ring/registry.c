@@ -1,19 +1,21 @@
 /* registry.c - level 7: looking up ends of rings by name while others attach and detach.
  *
- * THEORY. A name holds one RCU pointer, to the entry that it stands for just now. A section is an RCU read-side
- * section: two private stores and two compiler barriers; the processor's barriers are made by whoever waits for a grace
- * period (membarrier). In it: load the pointer (Y0), load this thread's end from the entry's line (Y1). Nothing that
- * two threads write is touched. All of that is in registry_hot.h; here is what is done slowly.
+ * THEORY. A name holds RCU pointers: to the entry that it stands for just now, and, in a line of their own, one for
+ * each of the first few threads, to its end of that entry. A section is an RCU read-side section: two private stores
+ * and two compiler barriers; the processor's barriers are made by whoever waits for a grace period (membarrier). In it
+ * one load from that line (Y1) gives end and kind. Nothing is touched that another thread writes, but at a change. All
+ * of that is in registry_hot.h; here is what is done slowly, by way of the entry (Y0).
  *
- * Attaching stores the pointer, last (Y0); detaching stores NULL; a refresh stores the successor. The old entry goes to
- * call_rcu(): when every section that began before is over, liburcu's helper thread closes its ends and unmaps its
- * segment when nobody else has it. Handles of MPMC and broadcast rings pass to that thread by their guards, as to any
- * other; SPSC ends by the grace period, which orders the last use before the close.
+ * Attaching stores the pointers; detaching stores NULL to all of them; a refresh stores the successor's. All under one
+ * lock, so nobody shows an end of an entry that is gone. The old entry goes to call_rcu(): when every section that
+ * began before is over, liburcu's helper thread closes its ends and unmaps its segment when nobody else has it. Handles
+ * of MPMC and broadcast rings pass to that thread by their guards, as to any other; SPSC ends by the grace period,
+ * which orders the last use before the close.
  *
- * An entry has a place for each thread number, the first few in its first line, the others in an array that is made
- * when it is wanted. A thread gets its number at its first look-up, gives it back when it ends, and closes its ends
- * then. Place p is filled by thread p alone (Y2), and emptied by an exchange (Y3): by thread p when it ends, or by the
- * helper: so each end is closed once.
+ * An entry has a place for each thread number, the first few in itself, the others in an array that is made when it is
+ * wanted. A thread gets its number at its first look-up, gives it back when it ends, and closes its ends then. Place p
+ * is filled by thread p alone (Y2), and emptied by an exchange (Y3): by thread p when it ends, or by the helper: so
+ * each end is closed once. What a name's line has is never closed by way of it.
  *
  * The flavour is "bulletproof" (urcu-bp): threads need not be registered, may end as they like, and fork() can be
  * repaired. QSBR would save the two stores, but every thread would have to report quiescent states, also while it
@@ -38,7 +40,6 @@
 #include <ring/error.h>
 
 struct ring_registry ring_registry_all;
-struct ring_registry_line ring_registry_nothing = { .kind = RING_REGISTRY_ENDS };
 
 static pthread_mutex_t cold = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -51,7 +52,8 @@ __thread struct ring_registry_thread ring_registry_self
 _Static_assert(RING_REGISTRY_NEST == URCU_BP_GP_CTR_NEST_MASK, "registry_hot.h counts sections as liburcu does");
 _Static_assert(URCU_BP_GP_COUNT == 1, "registry_hot.h counts sections as liburcu does");
 _Static_assert(offsetof(struct urcu_bp_reader, ctr) == 0, "the word comes first");
-_Static_assert(sizeof(struct ring_registry_line) == RING_CACHE_LINE, "one line is read of an entry");
+_Static_assert(sizeof(struct ring_registry_name) == RING_CACHE_LINE, "one line is read of a name");
+_Static_assert(RING_REGISTRY_ENDS <= RING_REGISTRY_TAG, "kinds fit into the bits that addresses leave");
 
 /* ---- The cold lock, threads, forks ---- */
 
@@ -68,8 +70,10 @@ static void thread_ended(void *place)
     pthread_mutex_lock(&cold);
     for (struct ring_registry_record *record = NULL; (record = ring_registry_next_record(record));) {
         struct ring_registry_entry *entry = ring_registry_entry_of(record);
-        if (entry)
+        if (entry && entry->kind->bytes) {
+            ring_registry_show(record, number, entry->end, NULL);
             ring_registry_put_end(entry, number, NULL);
+        }
     }
     ring_registry_all.taken[number] = false;
     pthread_mutex_unlock(&cold);
@@ -121,7 +125,7 @@ static void after_fork_child(void)
         if (entry) {
             entry->next = all->inherited;
             all->inherited = entry;
-            ring_atomic_store(&record->name.line, &ring_registry_nothing, memory_order_relaxed);
+            ring_registry_put(record, NULL);
             record->users--; /* the name itself stays: it may be open */
             all->attached--;
         }
@@ -197,8 +201,9 @@ void ring_registry_unclaim(void *end)
     ring_atomic_store(&holder_of(end)->claimed, 0, memory_order_release); /* Y5 */
 }
 
-/* This thread's first look-up of an entry. */
-static void *open_own_end(struct ring_registry_entry *entry, int *code)
+/* This thread's first look-up of an entry. Who detaches it meanwhile has cleared the name's line, or finds the end
+ * there: an entry has its ends, the line only shows them. */
+static void *open_own_end(struct ring_registry_record *record, struct ring_registry_entry *entry, int *code)
 {
     *code = ring_registry_self.number ? 0 : take_number();
     if (*code)
@@ -208,27 +213,31 @@ static void *open_own_end(struct ring_registry_entry *entry, int *code)
         ring_registry_close_end(entry->kind, end);
         return NULL;
     }
+    pthread_mutex_lock(&cold);
+    if (end && ring_registry_entry_of(record) == entry)
+        ring_registry_show(record, ring_registry_self.number, entry->end, end);
+    pthread_mutex_unlock(&cold);
     return end;
 }
 
-void *ring_registry_end_of(struct ring_registry_entry *entry, int *code)
+void *ring_registry_end_of(struct ring_registry_record *record, struct ring_registry_entry *entry, int *code)
 {
     *code = 0;
     if (!entry->kind->bytes)
         return entry->segment;
     if (entry->kind->once)
         return claim(entry, code);
-    /* Y1. Threads without a number have place 0, where nothing is. */
+    /* Relaxed: our own store, Y2. Threads without a number have place 0, where nothing is. */
     RING_ATOMIC(void *) *place = ring_registry_place(entry, ring_registry_self.number, false);
     void *end = place ? ring_atomic_load(place, memory_order_relaxed) : NULL;
-    return end ? end : open_own_end(entry, code);
+    return end ? end : open_own_end(record, entry, code);
 }
 
 static void *find(struct ring_registry_record *record, enum ring_registry_end kind, bool claims, int *code)
 {
     struct ring_registry_entry *entry = record ? ring_registry_entry_of(record) : NULL;
-    *code = !entry ? -ENOENT : entry->line.kind != kind || (entry->kind->once && !claims) ? -EINVAL : 0;
-    return *code ? NULL : ring_registry_end_of(entry, code);
+    *code = !entry ? -ENOENT : entry->end != kind || (entry->kind->once && !claims) ? -EINVAL : 0;
+    return *code ? NULL : ring_registry_end_of(record, entry, code);
 }
 
 /* The section has begun; ends it on failure. */
@@ -242,12 +251,12 @@ static void *enter(struct ring_registry_record *record, enum ring_registry_end k
 
 void *ring_registry_enter_slowly(struct ring_registry_name *name, enum ring_registry_end kind, int *code)
 {
-    return enter(name ? ring_registry_record_of(name) : NULL, kind, code);
+    return enter(name ? name->record : NULL, kind, code);
 }
 
 void *ring_registry_find_slowly(struct ring_registry_name *name, enum ring_registry_end kind, int *code)
 {
-    return find(name ? ring_registry_record_of(name) : NULL, kind, false, code);
+    return find(name ? name->record : NULL, kind, false, code);
 }
 
 int ring_registry_enter_by(const char *text, enum ring_registry_end kind, void **end)
@@ -255,8 +264,7 @@ int ring_registry_enter_by(const char *text, enum ring_registry_end kind, void *
     ring_registry_begin_section();
     struct ring_registry_record *record = text ? ring_registry_find_record(text) : NULL;
     int code = 0;
-    *end = record ? ring_registry_own_end(&record->name, kind) : NULL;
-    if (RING_UNLIKELY(!*end))
+    if (RING_UNLIKELY(!record || !ring_registry_own_end(record->name, kind, end)))
         *end = enter(record, kind, &code);
     return code;
 }
@@ -265,8 +273,7 @@ int ring_registry_find_by(const char *text, enum ring_registry_end kind, void **
 {
     struct ring_registry_record *record = text ? ring_registry_find_record(text) : NULL;
     int code = 0;
-    *end = record ? ring_registry_own_end(&record->name, kind) : NULL;
-    if (RING_UNLIKELY(!*end))
+    if (RING_UNLIKELY(!record || !ring_registry_own_end(record->name, kind, end)))
         *end = find(record, kind, false, &code);
     return code;
 }

@@ -139,15 +139,12 @@ static int make_entry(struct ring_registry_entry **made, enum ring_registry_end 
         return code;
     }
     entry->kind = ring_registry_kind(end);
-    entry->line.kind = end;
+    entry->end = end;
     entry->segment = entry->shared->segment;
     snprintf(entry->ring, sizeof entry->ring, "%s", ring ? ring : "");
     if (entry->kind->look) {
         code = ring_registry_await_ring(entry->kind, entry->segment, ring, timeout_ns);
-    } else if (!entry->kind->bytes) {
-        for (unsigned i = 0; i < RING_REGISTRY_NEAR; i++)                                  /* others look at [0] */
-            ring_atomic_store(&entry->line.near[i], entry->segment, memory_order_relaxed); /* ordered by Y0 */
-    } else {
+    } else if (entry->kind->once) {
         entry->single = ring_registry_open_end(entry->kind, entry->segment, ring, timeout_ns, &code);
         if (!entry->single && code == -EBUSY && !urcu_bp_read_ongoing()) { /* ours, and about to be closed? */
             ring_registry_settle();
@@ -181,12 +178,10 @@ static int check_options(const char *name, const struct ring_registry_options *o
     return 0;
 }
 
-/* Makes the name stand for that entry, or nothing; under the lock. */
-static void put(struct ring_registry_record *record, struct ring_registry_entry *entry)
+static void replace(struct ring_registry_record *record, struct ring_registry_entry *entry)
 {
     struct ring_registry_entry *before = ring_registry_entry_of(record);
-    /* Y0: release: the entry is complete. */
-    ring_atomic_store(&record->name.line, entry ? &entry->line : &ring_registry_nothing, memory_order_release);
+    ring_registry_put(record, entry);
     if (before)
         retire(before);
 }
@@ -218,7 +213,7 @@ int ring_registry_attach(const char *text, const struct ring_registry_options *o
     if (code) {
         ring_registry_drop_record(record);
     } else {
-        put(record, entry);
+        replace(record, entry);
         ring_registry_all.attached++;
     }
     ring_registry_unlock();
@@ -227,7 +222,7 @@ int ring_registry_attach(const char *text, const struct ring_registry_options *o
 
 static void detach_locked(struct ring_registry_record *record)
 {
-    put(record, NULL);
+    replace(record, NULL);
     ring_registry_all.attached--;
     ring_registry_drop_record(record);
 }
@@ -278,7 +273,7 @@ static int refresh(struct ring_registry_record *record)
         record->coming = true;
         memcpy(segment, before->shared->name, sizeof segment);
         memcpy(ring, before->ring, sizeof ring);
-        end = before->line.kind;
+        end = before->end;
         flags = before->shared->flags;
     }
     ring_registry_unlock();
@@ -289,7 +284,7 @@ static int refresh(struct ring_registry_record *record)
     ring_registry_lock();
     record->coming = false;
     if (!code && ring_registry_entry_of(record) == before) {
-        put(record, entry);
+        replace(record, entry);
         ring_registry_all.replaced++;
         code = 1;
     } else if (!code) { /* detached meanwhile */
@@ -305,7 +300,7 @@ int ring_registry_refresh(const char *text)
     int code = ring_registry_open(&name, text);
     if (code)
         return code;
-    code = refresh(ring_registry_record_of(name));
+    code = refresh(name->record);
     ring_registry_close(&name);
     return code;
 }
@@ -360,7 +355,7 @@ int ring_registry_open(struct ring_registry_name **name, const char *text)
     if (!ring_registry_lock())
         return -ENOMEM;
     struct ring_registry_record *record = ring_registry_take_record(text);
-    *name = record ? &record->name : NULL;
+    *name = record ? record->name : NULL;
     ring_registry_unlock();
     return record ? 0 : ring_error(-ENOMEM, "no memory for a name in the registry");
 }
@@ -370,7 +365,7 @@ int ring_registry_close(struct ring_registry_name **name)
     if (!name || !*name)
         return ring_error(-EBADF, "the name is NULL: closed already, or never opened");
     ring_registry_lock();
-    ring_registry_drop_record(ring_registry_record_of(*name));
+    ring_registry_drop_record((*name)->record);
     ring_registry_unlock();
     *name = NULL;
     return 0;

@@ -146,7 +146,7 @@ void ring_registry_close_end(const struct ring_registry_kind *kind, void *end)
 RING_ATOMIC(void *) * ring_registry_place(struct ring_registry_entry *entry, unsigned number, bool make)
 {
     if (number < RING_REGISTRY_NEAR)
-        return &entry->line.near[number];
+        return &entry->near[number];
     struct ring_registry_far *far = ring_atomic_load(&entry->far, memory_order_acquire); /* Y6 */
     if (!far && make && (far = calloc(1, sizeof *far))) {
         struct ring_registry_far *other = NULL;

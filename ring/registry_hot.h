@@ -10,18 +10,15 @@ RING_BEGIN_C
 
 /* ---- What a look-up reads; not for callers. ---- */
 
-#define RING_REGISTRY_NEAR 7 /* threads of lower numbers have their ends in an entry's first line */
+#define RING_REGISTRY_NEAR 7 /* threads of lower numbers find their ends in the name's own line */
+#define RING_REGISTRY_TAG  7 /* bits that are 0 in an end's address: there its kind is, plus 1 */
 
-/* What a name stands for at a time: its first line, which is all that is read of it in most look-ups. All but the ends
- * is constant once it can be found. By number of the thread; [0] is that of threads without one, and of those with
- * higher ones: a segment, of which all ends are the same, is there, and else nothing: so they go the slow way. */
-struct RING_ALIGNED(RING_CACHE_LINE) ring_registry_line {
-    enum ring_registry_end kind;
-    RING_ATOMIC(void *) near[RING_REGISTRY_NEAR];
-};
-
-struct ring_registry_name {
-    RING_ATOMIC(struct ring_registry_line *) line; /* while not attached, one of no kind */
+/* A name: the line that is all that most look-ups read. By number of the thread, its end and the tag; 0: the slow way.
+ * [0] is that of threads without a number, and of those with higher ones: a segment, of which all ends are the same, is
+ * there, and else nothing. */
+struct RING_ALIGNED(RING_CACHE_LINE) ring_registry_name {
+    RING_ATOMIC(uintptr_t) ends[RING_REGISTRY_NEAR]; /* stored under the cold lock */
+    struct ring_registry_record *record;             /* the rest of it; constant */
 };
 
 /* What a thread has of its own. */
@@ -30,7 +27,7 @@ struct ring_registry_thread {
      * before the first section, and where there is no membarrier: then all goes the slow way. */
     RING_ATOMIC(unsigned long) *const *word;
     RING_ATOMIC(unsigned long) * period; /* liburcu's count of grace periods: what a word has in a section */
-    size_t near;                         /* index of its ends in a line */
+    size_t near;                         /* index of its ends in names */
     unsigned number;                     /* 0: none yet */
 };
 
@@ -91,24 +88,22 @@ RING_INLINE void ring_registry_end_section(void)
 
 /* ---- Look-ups, in a section ---- */
 
-/* This thread's end; NULL: the slow way.
- * Y0: acquire, pairs with the release of who attached: the entry is complete.
- * Y1: relaxed: our own store, Y2; or all are the same and come with Y0. */
-RING_INLINE void *ring_registry_own_end(struct ring_registry_name *name, enum ring_registry_end kind)
+/* Is this thread's end there? Else the slow way.
+ * Y1: acquire, pairs with the release of who attached: the segment is complete; an end of its own a thread stored. */
+RING_INLINE int ring_registry_own_end(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
 {
-    if (RING_UNLIKELY(!name))
-        return NULL;
-    struct ring_registry_line *line = ring_atomic_load(&name->line, memory_order_acquire);
-    if (RING_UNLIKELY(line->kind != kind))
-        return NULL;
-    return ring_atomic_load(&line->near[ring_registry_self.near], memory_order_relaxed);
+    uintptr_t tag = (uintptr_t)kind + 1;
+    if (RING_UNLIKELY(!name || tag > RING_REGISTRY_TAG))
+        return 0;
+    uintptr_t found = ring_atomic_load(&name->ends[ring_registry_self.near], memory_order_acquire) - tag;
+    *end = (void *)found;
+    return (found & RING_REGISTRY_TAG) == 0;
 }
 
 RING_INLINE int ring_registry_find(struct ring_registry_name *name, enum ring_registry_end kind, void **end)
 {
     int code;
-    *end = ring_registry_own_end(name, kind);
-    if (RING_LIKELY(*end != NULL))
+    if (RING_LIKELY(ring_registry_own_end(name, kind, end)))
         return 0;
     *end = ring_registry_find_slowly(name, kind, &code);
     return code;
@@ -120,8 +115,7 @@ RING_INLINE int ring_registry_enter(struct ring_registry_name *name, enum ring_r
 {
     int code;
     ring_registry_begin_section();
-    *end = ring_registry_own_end(name, kind);
-    if (RING_LIKELY(*end != NULL))
+    if (RING_LIKELY(ring_registry_own_end(name, kind, end)))
         return 0;
     *end = ring_registry_enter_slowly(name, kind, &code);
     return code;

@@ -18,11 +18,11 @@ struct transfer {
 static ssize_t attempt(struct ring_registry_name *name, const struct transfer *transfer, int64_t timeout_ns)
 {
     ring_registry_begin_section();
-    struct ring_registry_entry *entry = name ? ring_registry_entry_of(ring_registry_record_of(name)) : NULL;
+    struct ring_registry_entry *entry = name ? ring_registry_entry_of(name->record) : NULL;
     bool sends = transfer->message != NULL;
     int why = entry ? -EINVAL : -ENOENT;
     bool does = entry && (sends ? entry->kind->send != NULL : entry->kind->recv != NULL);
-    void *end = does ? ring_registry_end_of(entry, &why) : NULL;
+    void *end = does ? ring_registry_end_of(name->record, entry, &why) : NULL;
     ssize_t code = why;
     if (end) {
         code = sends ? entry->kind->send(end, transfer->message, transfer->length, timeout_ns)
@@ -49,7 +49,7 @@ static ssize_t carry(struct ring_registry_name *name, const struct transfer *tra
     int64_t start = timeout_ns ? now_ns() : 0;
     for (;;) {
         bool gone = code == -EPIPE || code == -EOWNERDEAD || code == -EUCLEAN;
-        bool again = gone && ring_registry_refresh(ring_registry_record_of(name)->text) == 1;
+        bool again = gone && ring_registry_refresh(name->record->text) == 1;
         if (!again && code != -EAGAIN && code != -ETIMEDOUT && code != -EBUSY)
             return code;
         int64_t left = timeout_ns <= 0 ? timeout_ns : timeout_ns - (now_ns() - start);

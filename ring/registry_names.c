@@ -16,7 +16,10 @@
 
 #include <ring/error.h>
 
-enum { CHAINS = 256 }; /* at first; a power of two, grows when there are more names */
+enum {
+    CHAINS = 256, /* at first; a power of two, grows when there are more names */
+    BATCH = 64    /* names made at once */
+};
 
 struct ring_registry_table {
     uint64_t mask;
@@ -167,13 +170,42 @@ void ring_registry_make_table(void)
     ring_atomic_store(&ring_registry_all.table, make_table(CHAINS, 0), memory_order_release); /* Y4 */
 }
 
+/* Names side by side, so that those of many ends are in few pages and use all sets of a cache. */
+struct batch {
+    struct ring_registry_name names[BATCH];
+    struct ring_registry_record records[BATCH];
+};
+
+static void put_aside(struct ring_registry_record *record)
+{
+    ring_atomic_store(&record->links[0], ring_registry_all.spare, memory_order_relaxed);
+    ring_registry_all.spare = record;
+}
+
+static struct ring_registry_record *take_spare(void)
+{
+    struct batch *batch = ring_registry_all.spare ? NULL : aligned_alloc(RING_CACHE_LINE, sizeof *batch);
+    for (unsigned i = BATCH; batch && i-- > 0;) {
+        struct ring_registry_record *record = &batch->records[i];
+        record->name = &batch->names[i];
+        record->name->record = record;
+        put_aside(record);
+    }
+    struct ring_registry_record *record = ring_registry_all.spare;
+    if (record)
+        ring_registry_all.spare = ring_atomic_load(&record->links[0], memory_order_relaxed);
+    return record;
+}
+
 struct ring_registry_record *ring_registry_take_record(const char *text)
 {
     struct ring_registry *all = &ring_registry_all;
     struct ring_registry_record *record = ring_registry_find_record(text);
-    if (!record && (record = aligned_alloc(RING_CACHE_LINE, sizeof *record))) {
-        memset((void *)record, 0, sizeof *record);
-        ring_atomic_store(&record->name.line, &ring_registry_nothing, memory_order_relaxed); /* ordered by Y8 */
+    if (!record && (record = take_spare())) {
+        record->users = 0;
+        record->coming = false;
+        ring_registry_put(record, NULL);
+        memset(record->text, 0, sizeof record->text);
         memcpy(record->text, text, strlen(text));
         record->hash = hash_of(text, strlen(text));
         put_in(ring_atomic_load(&all->table, memory_order_relaxed), record);
@@ -188,7 +220,9 @@ struct ring_registry_record *ring_registry_take_record(const char *text)
 static void free_record(struct rcu_head *rcu)
 {
     RING_REGISTRY_ACQUIRE(&urcu_bp_gp);
-    free(RING_REGISTRY_AROUND(rcu, struct ring_registry_record, rcu));
+    ring_registry_lock();
+    put_aside(RING_REGISTRY_AROUND(rcu, struct ring_registry_record, rcu));
+    ring_registry_unlock();
 }
 
 void ring_registry_drop_record(struct ring_registry_record *record)

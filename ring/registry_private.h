@@ -46,11 +46,12 @@ struct ring_registry_far {
     RING_ATOMIC(void *) ends[RING_REGISTRY_THREADS + 1 - RING_REGISTRY_NEAR];
 };
 
-/* What a name stands for at a time. Of a segment all ends are the segment. */
+/* What a name stands for at a time, and the ends that threads have of it, to be closed with it. */
 struct ring_registry_entry {
-    struct ring_registry_line line;
+    RING_ATOMIC(void *) near[RING_REGISTRY_NEAR];
     RING_ATOMIC(struct ring_registry_far *) far;
     void *single; /* the end of a role that the ring has once */
+    enum ring_registry_end end;
     const struct ring_registry_kind *kind;
     struct ring_segment *segment;
     struct ring_registry_segment *shared;
@@ -59,13 +60,14 @@ struct ring_registry_entry {
     struct rcu_head rcu;
 };
 
-/* A name. Lives while it is attached or open (`users`, under the cold lock), and a grace period longer. What a look-up
- * by text reads is in its first line, but for the rest of a long text. */
+/* The rest of a name. Lives while it is attached or open (`users`, under the cold lock), and a grace period longer.
+ * What a look-up by text reads is in its first line, but for the rest of a long text. */
 struct RING_ALIGNED(RING_CACHE_LINE) ring_registry_record {
-    struct ring_registry_name name; /* stored under the cold lock */
+    struct ring_registry_name *name; /* constant */
     uint64_t hash;
     RING_ATOMIC(struct ring_registry_record *) links[2]; /* of its chain, see registry_names.c */
     char text[RING_REGISTRY_NAME_MAX + 1];
+    RING_ATOMIC(struct ring_registry_entry *) entry; /* NULL: not attached; stored under the cold lock */
     unsigned users;
     bool coming; /* somebody is attaching it, outside of the lock */
     struct rcu_head rcu;
@@ -76,6 +78,7 @@ struct ring_registry_table;
 struct ring_registry {
     RING_ATOMIC(struct ring_registry_table *) table; /* of names, by text */
     bool grows;                                      /* there is an older table still */
+    struct ring_registry_record *spare;              /* names that nobody has, by links[0] */
     struct ring_registry_segment *segments;
     struct ring_registry_entry *inherited; /* of the parent: closed by the child's next cold call */
     uint64_t names, attached, waiting, replaced;
@@ -92,19 +95,29 @@ RING_PRIVATE void ring_registry_unlock(void);
 
 RING_PRIVATE int ring_registry_check_name(const char *text);
 
-RING_INLINE struct ring_registry_record *ring_registry_record_of(struct ring_registry_name *name)
-{
-    return RING_REGISTRY_AROUND(name, struct ring_registry_record, name);
-}
-
-/* What names stand for that are not attached: of no kind. */
-extern RING_PRIVATE struct ring_registry_line ring_registry_nothing;
-
 /* What a name stands for now; NULL: nothing. In a section, or under the lock. */
 RING_INLINE struct ring_registry_entry *ring_registry_entry_of(struct ring_registry_record *record)
 {
-    struct ring_registry_line *line = ring_atomic_load(&record->name.line, memory_order_acquire); /* Y0 */
-    return line == &ring_registry_nothing ? NULL : RING_REGISTRY_AROUND(line, struct ring_registry_entry, line);
+    return ring_atomic_load(&record->entry, memory_order_acquire); /* Y0 */
+}
+
+/* Under the lock: what threads of that number find in the name's line; NULL: they go the slow way.
+ * Y1: release: the end is complete. */
+RING_INLINE void ring_registry_show(struct ring_registry_record *record, unsigned number, enum ring_registry_end kind,
+                                    void *end)
+{
+    if (number < RING_REGISTRY_NEAR)
+        ring_atomic_store(&record->name->ends[number], end ? (uintptr_t)end + kind + 1 : 0, memory_order_release);
+}
+
+/* Under the lock: makes the name stand for that entry, or nothing. A segment is shown to all at once, ends as threads
+ * open them.
+ * Y0: release: the entry is complete. */
+RING_INLINE void ring_registry_put(struct ring_registry_record *record, struct ring_registry_entry *entry)
+{
+    ring_atomic_store(&record->entry, entry, memory_order_release);
+    for (unsigned i = 0; i < RING_REGISTRY_NEAR; i++)
+        ring_registry_show(record, i, RING_REGISTRY_SEGMENT, entry && !entry->kind->bytes ? entry->segment : NULL);
 }
 
 /* The table of names, once; none is made without memory for it. */
@@ -123,8 +136,9 @@ RING_PRIVATE struct ring_registry_record *ring_registry_next_record(struct ring_
 RING_PRIVATE void *ring_registry_open_end(const struct ring_registry_kind *kind, struct ring_segment *segment,
                                           const char *ring, int64_t timeout_ns, int *code);
 
-/* This thread's end of an entry found in the section. NULL: *code tells why not. */
-RING_PRIVATE void *ring_registry_end_of(struct ring_registry_entry *entry, int *code);
+/* This thread's end of an entry found there in the section. NULL: *code tells why not. */
+RING_PRIVATE void *ring_registry_end_of(struct ring_registry_record *record, struct ring_registry_entry *entry,
+                                        int *code);
 
 /* Waits until there is a ring for such an end. */
 RING_PRIVATE int ring_registry_await_ring(const struct ring_registry_kind *kind, struct ring_segment *segment,
