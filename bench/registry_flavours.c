@@ -15,7 +15,7 @@
 #include <urcu/urcu-memb.h>
 #include <urcu/urcu-qsbr.h>
 
-enum { SECTIONS = 20000000, ROUNDS = 5 };
+enum { SECTIONS = 2000000, ROUNDS = 5 };
 
 static double now_ns(void)
 {

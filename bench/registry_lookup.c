@@ -1,10 +1,10 @@
 /* registry_lookup.c - ring-bench-registry: what it costs to look an end up by name, from several threads at once, while
  * names come and go; against a hash table behind a pthread_rwlock that does the same.
  *
- * Contestants run in turn within each round; shown are medians over the rounds, and medians of same-round ratios to the
- * locked table: of look-ups by a name opened before to such look-ups, of look-ups by text to those. Each look-up picks
- * the next of a random sequence of names. Another thread detaches and attaches names of the same set: not at all, 10000
- * (-c) changes a second, or without a pause.
+ * Contestants run in turn within each round; shown are medians over the rounds, and medians of same-round ratios: to
+ * the faster of two locked tables (of look-ups by a name opened before to such look-ups, of look-ups by text to those),
+ * and to loads alone, the memory's limit. Each look-up picks the next of a random sequence of names. Another thread
+ * detaches and attaches names of the same set: not at all, 10000 changes a second, or without a pause; or as -c says.
  */
 #include <ring/registry.h>
 
@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,13 +45,13 @@ static unsigned registered, drawn; /* names attached at rest; names looked up: t
 struct looker {
     const struct contestant *contestant;
     uint64_t seed;
-    uint64_t lookups, hits;
+    uint64_t lookups, hits, sleeps;
     double seconds;
 };
 
 static atomic_bool over, go;
 static double churn_gap_s; /* between two changes; negative: none at all */
-static uint64_t changes;
+static uint64_t changes, sleeps;
 
 static void *look(void *argument)
 {
@@ -64,13 +65,17 @@ static void *look(void *argument)
     for (unsigned i = 0; i < SEQUENCE; i++)
         sequence[i] = (uint32_t)(next_random(&state) % drawn);
     uint64_t (*look_up)(const uint32_t *) = looker->contestant->look_up;
+    struct rusage before, after;
     while (!atomic_load_explicit(&go, memory_order_acquire))
         sched_yield();
+    getrusage(RUSAGE_THREAD, &before);
     double start = now_s();
     while (!atomic_load_explicit(&over, memory_order_relaxed))
         for (unsigned i = 0; i < 4; i++, count += LOOKUPS)
             hits += look_up(sequence + count % SEQUENCE);
     looker->seconds = now_s() - start;
+    getrusage(RUSAGE_THREAD, &after);
+    looker->sleeps = (uint64_t)(after.ru_nvcsw - before.ru_nvcsw);
     looker->lookups = count;
     looker->hits = hits;
     return NULL;
@@ -101,9 +106,9 @@ static double measure(const struct contestant *contestant, double seconds)
 {
     pthread_t lookers[LOOKERS_MOST], churner;
     struct looker place[LOOKERS_MOST];
-    bool churns = churn_gap_s >= 0 && registered && contestant->churns;
+    bool churns = churn_gap_s >= 0 && registered;
     double rate = 0;
-    changes = 0;
+    changes = sleeps = 0;
     for (unsigned i = 0; i < registered; i++)
         contestant->come(i);
     atomic_store(&over, false);
@@ -121,6 +126,7 @@ static double measure(const struct contestant *contestant, double seconds)
     for (unsigned i = 0; i < lookers_wanted; i++) {
         pthread_join(lookers[i], NULL);
         rate += (double)place[i].lookups / place[i].seconds;
+        sleeps += place[i].sleeps;
         if (!churns)
             need(place[i].hits == (registered ? place[i].lookups : 0),
                  "a name was not found, or one that is not there");
@@ -147,59 +153,73 @@ static double median(double *values, unsigned count)
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+struct results {
+    double rate[ROUNDS_MOST], times[ROUNDS_MOST], share[ROUNDS_MOST], changes[ROUNDS_MOST], sleeps[ROUNDS_MOST];
+};
+
+static void print(const struct contestant *contestant, struct results *of, unsigned rounds)
+{
+    double rate = median(of->rate, rounds), times = median(of->times, rounds); /* and sorts them */
+    printf("%6u  %9.0f  %-31s  %7.1f  %7.1f  %6.1f  (%.1f .. %.1f)  %4.0f %%  %8.0f\n", registered,
+           median(of->changes, rounds), contestant->name, rate / 1e6, 1e9 * lookers_wanted / rate, times, of->times[0],
+           of->times[rounds - 1], 100 * median(of->share, rounds), median(of->sleeps, rounds));
+}
+
 static void run_case(unsigned names, double gap_s, unsigned rounds, double seconds)
 {
-    double rates[CONTESTANTS][ROUNDS_MOST], ratios[CONTESTANTS][ROUNDS_MOST], churned[CONTESTANTS][ROUNDS_MOST];
+    static struct results results[CONTESTANTS];
     registered = names;
     drawn = names ? names : 1;
     churn_gap_s = gap_s;
-    for (unsigned round = 0; round < rounds; round++)
+    for (unsigned round = 0; round < rounds; round++) {
         for (unsigned k = 0; k < CONTESTANTS; k++) {
-            rates[k][round] = measure(&contestants[k], seconds);
-            churned[k][round] = (double)changes / seconds;
+            results[k].rate[round] = measure(&contestants[k], seconds);
+            results[k].changes[round] = (double)changes / seconds;
+            results[k].sleeps[round] = (double)sleeps / seconds;
         }
-    for (unsigned k = 0; k < CONTESTANTS; k++) {
-        for (unsigned round = 0; round < rounds; round++)
-            ratios[k][round] = rates[k][round] / rates[contestants[k].against][round];
-        double least = ratios[k][0], most = ratios[k][0];
-        for (unsigned round = 1; round < rounds; round++) {
-            least = ratios[k][round] < least ? ratios[k][round] : least;
-            most = ratios[k][round] > most ? ratios[k][round] : most;
+        for (unsigned k = 0; k < CONTESTANTS; k++) {
+            double first = results[contestants[k].against].rate[round];
+            double second = results[contestants[k].against + 1].rate[round];
+            results[k].times[round] = results[k].rate[round] / (first > second ? first : second);
+            results[k].share[round] = results[k].rate[round] / results[LOADS_ALONE].rate[round];
         }
-        double rate = median(rates[k], rounds);
-        printf("%6u  %9.0f  %-27s  %8.1f  %8.1f  %7.1f  (%.1f .. %.1f)\n", names, median(churned[k], rounds),
-               contestants[k].name, rate / 1e6, 1e9 * lookers_wanted / rate, median(ratios[k], rounds), least, most);
     }
+    for (unsigned k = 0; k < CONTESTANTS; k++)
+        print(&contestants[k], &results[k], rounds);
     fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-    static const unsigned sizes[] = { 0, 1, 100, 10000 };
-    double gaps[] = { -1, 1e-4, 0 };
-    unsigned rounds = 5;
-    double seconds = 0.2, changes_a_second = 10000;
-    for (int option; (option = getopt(argc, argv, "r:s:t:c:")) != -1;) {
+    unsigned sizes[] = { 0, 1, 100, NAMES_MOST }, size_count = 4, gap_count = 3, rounds = 5;
+    double gaps[] = { -1, 1e-4, 0 }, seconds = 0.2;
+    for (int option; (option = getopt(argc, argv, "r:s:t:c:n:")) != -1;) {
         rounds = option == 'r' ? (unsigned)atoi(optarg) : rounds;
         seconds = option == 's' ? atof(optarg) : seconds;
-        changes_a_second = option == 'c' ? atof(optarg) : changes_a_second;
         lookers_wanted = option == 't' ? (unsigned)atoi(optarg) : lookers_wanted;
+        if (option == 'n') {
+            sizes[0] = (unsigned)atoi(optarg);
+            size_count = 1;
+        } else if (option == 'c') {
+            gaps[0] = atof(optarg) > 0 ? 1 / atof(optarg) : -1;
+            gap_count = 1;
+        }
         if (option == '?' || rounds < 1 || rounds > ROUNDS_MOST || !(seconds > 0 && seconds < 60) ||
-            lookers_wanted < 1 || lookers_wanted > LOOKERS_MOST ||
-            !(changes_a_second >= 10 && changes_a_second < 1e6)) {
-            fprintf(stderr, "usage: ring-bench-registry [-r ROUNDS] [-s SECONDS] [-t THREADS] [-c CHANGES_A_SECOND]\n");
+            lookers_wanted < 1 || lookers_wanted > LOOKERS_MOST || sizes[0] > NAMES_MOST || gaps[0] > 0.1) {
+            fprintf(stderr, "usage: ring-bench-registry [-r ROUNDS] [-s SECONDS] [-t THREADS] [-n NAMES] "
+                            "[-c CHANGES_A_SECOND]\n");
             return 2;
         }
     }
-    gaps[1] = 1 / changes_a_second;
-    contestants_begin(sizes[3]);
+    contestants_begin();
     flavours_print();
-    printf("\n%u threads\n names  changes/s  contestant                   M/s  all  ns each   times   (least .. most "
-           "of %u "
-           "rounds)\n",
-           lookers_wanted, rounds);
-    for (unsigned gap = 0; gap < 3; gap++)
-        for (unsigned size = 0; size < 4; size++)
+    printf(
+        "\n%u threads, medians of %u rounds: look-ups, times those of the faster rwlock table, share of loads alone; "
+        "sleeps of who looks up\n names  changes/s  contestant                       M/s all  ns each   times  "
+        "(least .. most)  share  sleeps/s\n",
+        lookers_wanted, rounds);
+    for (unsigned gap = 0; gap < gap_count; gap++)
+        for (unsigned size = 0; size < size_count; size++)
             if (sizes[size] || gaps[gap] < 0)
                 run_case(sizes[size], gaps[gap], rounds, seconds);
     contestants_end();
