@@ -178,6 +178,7 @@ int ring_directory_enter_any(struct ring_segment *segment, const char *name, str
     *claim = NULL;
     int64_t deadline = ring_clock_deadline(RING_DIRECTORY_LIMIT_NS);
     unsigned attempt = 0;
+    int changes = 0;
     for (;;) {
         int code = find_any(segment, name, entry, index);
         if (!code)
@@ -188,6 +189,8 @@ int ring_directory_enter_any(struct ring_segment *segment, const char *name, str
         *claim = NULL;
         if (code && code != -EBUSY)
             return code;
+        if (!code && ++changes == ATTEMPTS) /* freed and made anew between two looks, each time: nobody does that */
+            return ring_error(-EUCLEAN, "place %u of the directory of %s does not come to rest", *index, segment->name);
         if (!ring_clock_doze(deadline, &attempt))
             return ring_error(-EBUSY,
                               "another process has been removing the ring '%s' of %s for over 5 s: is it stopped?",

@@ -250,14 +250,14 @@ static int take_seat(const struct ring_blocks_view *view, const char *pool, unsi
                           pool, view->segment->name, view->seat_count);
     if (code)
         return code;
-    uint32_t reached = ring_blocks_reached(view);
-    /* K8: before any word that names the seat. */
-    while (reached <= *seat && !atomic_compare_exchange_weak_explicit(&view->control->reached, &reached, *seat + 1,
-                                                                      memory_order_acq_rel, memory_order_acquire))
-        continue;
-    if (died)
+    code = ring_seat_reach(&view->control->reached, *seat); /* K8: before any word that names the seat */
+    if (code) {
+        struct ring_seat taken = ring_blocks_seat(view, *seat);
+        ring_seat_leave(&taken, died);
+    } else if (died) {
         ring_blocks_settle(view, *seat, true, NULL);
-    return 0;
+    }
+    return code;
 }
 
 static void forget(struct ring_blocks *blocks)

@@ -62,8 +62,8 @@ static unsigned pick(uint64_t word, unsigned from)
     return (unsigned)__builtin_ctzll(behind ? behind : word);
 }
 
-/* A leaf that may have something. Participants begin at different ones. False: none has. */
-static bool find_leaf(const struct ring_blocks_row *row, unsigned seat, uint64_t *leaf)
+/* A leaf that may have something. Participants begin at different ones. False: none has, or it was misled too often. */
+static bool find_leaf(const struct ring_blocks_row *row, unsigned seat, uint64_t *attempts, uint64_t *leaf)
 {
     unsigned level = row->levels - 1;
     uint64_t index = 0;
@@ -78,7 +78,7 @@ static bool find_leaf(const struct ring_blocks_row *row, unsigned seat, uint64_t
             mark_empty(row, level, index);
             level = row->levels - 1;
             index = 0;
-            if (ring_atomic_load(&row->level[level][0], memory_order_acquire) == 0) /* K5 */
+            if (ring_atomic_load(&row->level[level][0], memory_order_acquire) == 0 || --*attempts == 0) /* K5 */
                 return false;
             continue;
         }
@@ -103,7 +103,7 @@ unsigned ring_blocks_take(const struct ring_blocks_view *view, const struct ring
     unsigned count = 0;
     uint64_t leaf = 0;
     uint64_t attempts = row->level_words[0] * 2 + 64; /* more are only needed when somebody plays with the bits */
-    while (count == 0 && attempts-- && find_leaf(row, ring_block_seat_of(me), &leaf)) {
+    for (; count == 0 && attempts && find_leaf(row, ring_block_seat_of(me), &attempts, &leaf); attempts--) {
         RING_ATOMIC(uint64_t) *bits = &row->level[0][leaf];
         uint64_t mask = lowest(ring_atomic_load(bits, memory_order_acquire), want);  /* K5 */
         uint64_t old = atomic_fetch_and_explicit(bits, ~mask, memory_order_seq_cst); /* K5 */

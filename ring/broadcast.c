@@ -260,5 +260,10 @@ static int await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns)
 int ring_broadcast_await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns)
 {
     int code = await(consumer, timeout_ns);
-    return code ? left(consumer, code) : 0;
+    if (code)
+        return left(consumer, code);
+    if (consumer->found == consumer->position) /* what is there stays until it is overwritten: it never comes again */
+        return left(consumer, fail(consumer));
+    consumer->found = consumer->position;
+    return 0;
 }

@@ -137,7 +137,8 @@ struct RING_ALIGNED(RING_LINE_PAIR) ring_broadcast_consumer {
     uint64_t pending; /* messages lost before joining, not told yet */
     uint64_t lost;    /* told by the last -EOVERFLOW */
     uint64_t lost_in_all;
-    uint64_t emptied; /* position when the ring was last found empty */
+    uint64_t emptied; /* position when the ring was last found empty, */
+    uint64_t found;   /* and when a wait last found a message */
     unsigned seat_index;
     unsigned entry;
     struct ring_segment *segment;

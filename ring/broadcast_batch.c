@@ -73,16 +73,15 @@ ssize_t ring_broadcast_peek_batch(struct ring_broadcast_consumer *consumer, stru
     int code = ring_guard_enter(&consumer->guarded);
     if (code)
         return code;
-    while (count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes) {
-        code = ring_broadcast_await(consumer, timeout_ns);
-        if (code)
-            return code;
-    }
+    struct ring_broadcast_view view;
+    code = count ? ring_broadcast_next(consumer, &view, timeout_ns) : 0;
+    if (code)
+        return code;
     uint64_t position = consumer->position;
     uint64_t most = consumer->ring_mask < count ? consumer->ring_mask : count;
     uint64_t seen = 0;
     for (; seen < most; seen++) {
-        struct ring_broadcast_view view = ring_broadcast_look(consumer, position + seen);
+        view = ring_broadcast_look(consumer, position + seen);
         if (view.length > consumer->slot_bytes)
             break;
         messages[seen] = (struct ring_message){ ring_broadcast_message(&view), view.length, 0 };
@@ -102,14 +101,12 @@ ssize_t ring_broadcast_recv_array(struct ring_broadcast_consumer *consumer, void
     int code = ring_guard_enter(&consumer->guarded);
     if (code)
         return code;
-    while (count && ring_broadcast_look(consumer, consumer->position).length > consumer->slot_bytes) {
-        code = ring_broadcast_await(consumer, timeout_ns);
-        if (code)
-            return code;
-    }
+    struct ring_broadcast_view view;
+    code = count ? ring_broadcast_next(consumer, &view, timeout_ns) : 0;
+    if (code)
+        return code;
     unsigned char *to = messages;
     size_t received = 0;
-    struct ring_broadcast_view view;
     while (received < count && (view = ring_broadcast_look(consumer, consumer->position)).length == length &&
            length <= consumer->slot_bytes) {
         ring_broadcast_copy_out(to, ring_broadcast_message(&view), length);

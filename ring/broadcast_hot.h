@@ -14,7 +14,7 @@ RING_PUBLIC int ring_broadcast_refuse_length(const struct ring_broadcast_produce
 RING_PUBLIC int ring_broadcast_make_room(struct ring_broadcast_producer *producer, int64_t timeout_ns);
 /* 0: the hot path will find a message now; else -errno, guard left. */
 RING_PUBLIC int ring_broadcast_await(struct ring_broadcast_consumer *consumer, int64_t timeout_ns);
-/* The message was overwritten while it was read: -EOVERFLOW, or -EUCLEAN; guard left. */
+/* The message was there and is overwritten: -EOVERFLOW; or just gone: -EUCLEAN; guard left. */
 RING_PUBLIC int ring_broadcast_overtaken(struct ring_broadcast_consumer *consumer);
 /* Wakes all consumers that sleep. */
 RING_PUBLIC void ring_broadcast_wake(struct ring_broadcast_producer *producer);
@@ -256,6 +256,18 @@ RING_INLINE unsigned char *ring_broadcast_message(const struct ring_broadcast_vi
     return (unsigned char *)(uintptr_t)(view->slot + 1);
 }
 
+/* Looks at the next message, and waits for it. 0; else -errno, guard left. */
+RING_INLINE int ring_broadcast_next(struct ring_broadcast_consumer *consumer, struct ring_broadcast_view *view,
+                                    int64_t timeout_ns)
+{
+    while (RING_UNLIKELY((*view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
+        int code = ring_broadcast_await(consumer, timeout_ns); /* 0 once for each position */
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
 /* B8: was the message, of which we have read, still there then? */
 RING_INLINE bool ring_broadcast_held(const struct ring_broadcast_view *view)
 {
@@ -285,11 +297,9 @@ RING_INLINE ssize_t ring_broadcast_recv(struct ring_broadcast_consumer *consumer
     if (RING_UNLIKELY(code))
         return code;
     struct ring_broadcast_view view;
-    while (RING_UNLIKELY((view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
-        code = ring_broadcast_await(consumer, timeout_ns);
-        if (code)
-            return code;
-    }
+    code = ring_broadcast_next(consumer, &view, timeout_ns);
+    if (RING_UNLIKELY(code))
+        return code;
     uint64_t length = view.length;
     if (RING_UNLIKELY(length > size)) {
         ring_guard_leave(&consumer->guarded);
@@ -315,11 +325,9 @@ RING_INLINE int ring_broadcast_recv_exactly(struct ring_broadcast_consumer *cons
     if (RING_UNLIKELY(code))
         return code;
     struct ring_broadcast_view view;
-    while (RING_UNLIKELY((view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
-        code = ring_broadcast_await(consumer, timeout_ns);
-        if (code)
-            return code;
-    }
+    code = ring_broadcast_next(consumer, &view, timeout_ns);
+    if (RING_UNLIKELY(code))
+        return code;
     if (RING_UNLIKELY(view.length != length)) {
         ring_guard_leave(&consumer->guarded);
         return -EMSGSIZE;
@@ -341,11 +349,9 @@ RING_INLINE int ring_broadcast_peek(struct ring_broadcast_consumer *consumer, st
     if (RING_UNLIKELY(code))
         return code;
     struct ring_broadcast_view view;
-    while (RING_UNLIKELY((view = ring_broadcast_look(consumer, consumer->position)).length > consumer->slot_bytes)) {
-        code = ring_broadcast_await(consumer, timeout_ns);
-        if (code)
-            return code;
-    }
+    code = ring_broadcast_next(consumer, &view, timeout_ns);
+    if (RING_UNLIKELY(code))
+        return code;
     message->data = ring_broadcast_message(&view);
     message->length = view.length;
     message->flags = 0;

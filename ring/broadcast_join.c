@@ -187,14 +187,14 @@ static int take_consumer(struct ring_segment *segment, const char *ring, const s
     if (code)
         return code;
     struct ring_layout_broadcast_seat *seat = ring_broadcast_seat_at(found->seats, *index);
-    ring_atomic_store(&seat->lost, 0, memory_order_relaxed);   /* B13 */
-    ring_atomic_store(&seat->asleep, 0, memory_order_relaxed); /* W5 */
-    uint32_t used = ring_atomic_load(&found->control->seats_used, memory_order_relaxed);
-    while (used <= *index && /* B12 */
-           !atomic_compare_exchange_weak_explicit(&found->control->seats_used, &used, *index + 1, memory_order_acq_rel,
-                                                  memory_order_relaxed))
-        continue;
-    return 0;
+    ring_atomic_store(&seat->lost, 0, memory_order_relaxed);     /* B13 */
+    ring_atomic_store(&seat->asleep, 0, memory_order_relaxed);   /* W5 */
+    code = ring_seat_reach(&found->control->seats_used, *index); /* B12 */
+    if (code) {
+        struct ring_seat taken = ring_seat_of_row(&row, *index);
+        ring_seat_leave(&taken, false);
+    }
+    return code;
 }
 
 /* Seldom enough that the seat's line changes hands seldom, often enough that the producer need not wait for it. */
@@ -223,6 +223,7 @@ static void set_up(struct ring_broadcast_consumer *consumer, const struct ring_b
                                                   .ring_mask = found->slots - 1,
                                                   .pending = start->pending,
                                                   .emptied = start->position,
+                                                  .found = start->position - 1,
                                                   .entry = found->entry };
     if (start->pending)
         ring_broadcast_hide(consumer);

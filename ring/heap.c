@@ -85,22 +85,17 @@ int ring_heap_lock(struct ring_heap *heap, int64_t timeout_ns)
     unsigned attempt = 0;
     for (unsigned spins = 0;; spins++) {
         uint64_t word = ring_atomic_load(lock, memory_order_relaxed); /* H0: the compare-and-swap decides */
-        if ((word & HOLDER) == 0) {
-            if (try_lock(heap, word))
-                return 0;
-        } else if ((word & HOLDER) > heap->view.seat_count) {
+        bool late = spins >= SPINS;
+        if ((word & HOLDER) > heap->view.seat_count)
             return ring_error(-EUCLEAN, "the heap in %s is damaged: its lock names a seat that it does not have",
                               heap->view.segment->name);
-        } else if (spins >= SPINS) {
-            if (is_dead(heap, word)) {
-                if (try_lock(heap, word))
-                    return 0;
-            } else if (timeout_ns == RING_NO_WAIT) {
-                return -EAGAIN;
-            } else if (!ring_clock_doze(deadline, &attempt)) {
-                return -ETIMEDOUT;
-            }
-        }
+        if (((word & HOLDER) == 0 || (late && is_dead(heap, word))) && try_lock(heap, word))
+            return 0;
+        /* Held by the living; or others were faster, which a word that never rests would make us believe for ever. */
+        if (late && timeout_ns == RING_NO_WAIT)
+            return -EAGAIN;
+        if (late && !ring_clock_doze(deadline, &attempt))
+            return -ETIMEDOUT;
         ring_cpu_relax();
     }
 }

@@ -194,16 +194,12 @@ static int take_seat(struct ring_heap *heap, const char *name, struct ring_claim
                           name, view->segment->name, view->seat_count);
     if (code)
         return code;
-    uint32_t reached = ring_heap_reached(view);
-    /* H5: before any piece that names the seat. */
-    while (reached <= heap->seat &&
-           !atomic_compare_exchange_weak_explicit(&view->control->reached, &reached, heap->seat + 1,
-                                                  memory_order_acq_rel, memory_order_acquire))
-        continue;
-    code = died ? settle_in(heap, timeout_ns) : 0;
+    code = ring_seat_reach(&view->control->reached, heap->seat); /* H5: before any piece that names the seat */
+    if (!code && died)
+        code = settle_in(heap, timeout_ns);
     if (code) {
         struct ring_seat seat = ring_heap_seat(view, heap->seat);
-        ring_seat_leave(&seat, true);
+        ring_seat_leave(&seat, died);
     }
     return code;
 }

@@ -23,10 +23,12 @@
 #include <ring/error.h>
 
 enum {
-    RETRIES = 1 << 20, /* lost claims in a row: never seen; a peer that writes rubbish */
-    STREAM = 2,        /* a stream brings more messages than that per pause */
-    FRUITLESS = 256,   /* looks without waiting from one search for the dead to the next */
-    ASK_ANYWAY = 256,  /* each so many of those, also where the dead may be counted among the others */
+    TURNS = 1 << 14,  /* lost claims, and positions passed over, after which there seems to be nothing: not for ever, if
+                         a peer makes us lose each. Of a hundred that claim at once each wins one in a hundred */
+    CROWDED = 64,     /* lost claims, after which one position is enough: the next try is quicker */
+    STREAM = 2,       /* a stream brings more messages than that per pause */
+    FRUITLESS = 256,  /* looks without waiting from one search for the dead to the next */
+    ASK_ANYWAY = 256, /* each so many of those, also where the dead may be counted among the others */
 };
 
 int ring_mpmc_fail(struct ring_mpmc_end *end, int fault)
@@ -196,6 +198,8 @@ static int claim_alone(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
         pass_over(end, position);
         if (end->sole_mode == RING_MODE_NEVER)
             return 0;
+        if (++ask->turns >= TURNS)
+            return -EAGAIN;
     }
 }
 
@@ -204,8 +208,8 @@ static int claim_shared(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
     /* M0: acquire, pairs with M3 of others. */
     uint64_t position = ring_atomic_load(end->counter, memory_order_acquire);
     bool said = false;
-    int code = -EUCLEAN;
-    for (unsigned retry = 0; retry < RETRIES; retry++) {
+    int code;
+    do {
         uint64_t word = 0;
         bool again = false;
         bool skip = false;
@@ -229,8 +233,10 @@ static int claim_shared(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
         said = true;
         /* M3: acq_rel, pairs with M0, M10: who sees the claim sees the intent. */
         if (!atomic_compare_exchange_strong_explicit(end->counter, &position, position + (unsigned)code,
-                                                     memory_order_acq_rel, memory_order_acquire))
+                                                     memory_order_acq_rel, memory_order_acquire)) {
+            ask->most = ask->turns < CROWDED ? ask->most : 1;
             continue;
+        }
         if (!skip) {
             ask->position = position;
             return code;
@@ -238,7 +244,7 @@ static int claim_shared(struct ring_mpmc_end *end, struct ring_mpmc_ask *ask)
         pass_over(end, position);
         position++;
         said = false;
-    }
+    } while (++ask->turns < TURNS);
     if (said)
         ring_atomic_store(end->intent, 0, memory_order_release); /* M5 */
     return code > 0 ? -EAGAIN : code;
@@ -355,10 +361,12 @@ static int look(void *end, void *ask)
     return try_claim(end, ask);
 }
 
-static int look_closely(void *participant, void *ask, unsigned *doubts)
+static int look_closely(void *participant, void *call, unsigned *doubts)
 {
     struct ring_mpmc_end *end = participant;
+    struct ring_mpmc_ask *ask = call;
     bool busy = false;
+    ask->turns = 0;
     int code = search_and_try(end, ask, &busy);
     if (code == -EAGAIN)
         code = reason(end, ask);

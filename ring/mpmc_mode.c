@@ -22,7 +22,9 @@
 #include <ring/clock.h>
 #include <ring/error.h>
 
-enum { ATTEMPTS = 1000 };
+/* Honest ones change a mode under the ring's lock, or by demoting themselves, each time behind a barrier: nobody sees it
+ * change so often in a row. */
+enum { ATTEMPTS = 32 };
 
 static uint64_t tag_of(uint64_t mode)
 {
@@ -46,13 +48,16 @@ static bool swap(RING_ATOMIC(uint64_t) * word, uint64_t from, uint64_t to)
     return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_acq_rel, memory_order_acquire);
 }
 
-/* M15: raises a counter that is behind `to`; any number may do it. */
-static void raise(RING_ATOMIC(uint64_t) * counter, uint64_t to)
+/* M15: raises a counter that is behind `to`; any number may do it. Nobody claims by it before it is there, so whoever
+ * loses, loses to another who raises it. False: it is thrown back all the time. */
+static bool raise(RING_ATOMIC(uint64_t) * counter, uint64_t to)
 {
     uint64_t now = ring_atomic_load(counter, memory_order_acquire);
-    while ((int64_t)(to - now) > 0 &&
-           !atomic_compare_exchange_weak_explicit(counter, &now, to, memory_order_acq_rel, memory_order_acquire))
-        ;
+    for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++)
+        if ((int64_t)(to - now) <= 0 ||
+            atomic_compare_exchange_strong_explicit(counter, &now, to, memory_order_acq_rel, memory_order_acquire))
+            return true;
+    return false;
 }
 
 /* Where the claims of the seat in a SOLE or REVOKING mode end. -EUCLEAN: there is no such seat. */
@@ -92,8 +97,8 @@ int ring_mpmc_revoke(const struct ring_mpmc_view *view, bool consumers)
         switch (tag_of(mode)) {
         case RING_MODE_SHARED: {
             RING_ATOMIC(uint64_t) *counter = ring_mpmc_counter(view, consumers);
-            raise(counter, shared_position(mode, ring_atomic_load(counter, memory_order_relaxed)));
-            return 0;
+            uint64_t decided = shared_position(mode, ring_atomic_load(counter, memory_order_relaxed));
+            return raise(counter, decided) ? 0 : -EUCLEAN;
         }
         case RING_MODE_SOLE:
             swap(word, mode, (mode & ~RING_MODE_TAG) | RING_MODE_REVOKING);
@@ -160,7 +165,8 @@ bool ring_mpmc_demote(struct ring_mpmc_end *end)
         swap(end->mode, revoking, shared_mode(claimed));
     uint64_t mode = ring_atomic_load(end->mode, memory_order_acquire); /* M12 */
     uint64_t decided = shared_position(mode, claimed);
-    raise(end->counter, decided);
+    if (!raise(end->counter, decided))
+        ring_mpmc_fail(end, -EUCLEAN);
     end->sole_mode = RING_MODE_NEVER;
     bool counted = (int64_t)(decided - claimed) >= 0;
     if (!counted)
@@ -191,7 +197,8 @@ void ring_mpmc_promote(struct ring_mpmc_end *end)
         syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0 ||
         syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
         return;
-    raise(end->counter, shared_position(mode, ring_atomic_load(end->counter, memory_order_relaxed)));
+    if (!raise(end->counter, shared_position(mode, ring_atomic_load(end->counter, memory_order_relaxed))))
+        return;
     /* M22: ordered by the ring's lock. Counted before it is used, so no number is used twice. */
     RING_ATOMIC(uint64_t) *reigns =
         end->consumer ? &end->view.control->consumers_reigns : &end->view.control->producers_reigns;

@@ -92,6 +92,7 @@ struct ring_mpmc_ask {
     uint64_t position;             /* got: the first position, */
     uint64_t length;               /* consumer: and the length of its message */
     uint32_t flags;                /* consumer: RING_REDELIVERED, then it is one alone */
+    unsigned turns;                /* without success so far: TURNS in mpmc.c */
 };
 
 /* Claims now, or waits for it. The number of positions, at least 1; or -EAGAIN, -EMSGSIZE and so on. */

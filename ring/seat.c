@@ -93,6 +93,17 @@ int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *
     return ring_error(-EUSERS, "all %u seats are held by living participants", row->count);
 }
 
+int ring_seat_reach(RING_ATOMIC(uint32_t) * reached, unsigned index)
+{
+    uint32_t now = ring_atomic_load(reached, memory_order_acquire); /* L5 */
+    /* Honest ones only raise it, each time by one at least: so nobody loses more often than there are seats before. */
+    for (unsigned lost = 0; lost <= index; lost++)
+        if (now > index || atomic_compare_exchange_strong_explicit(reached, &now, index + 1, memory_order_acq_rel,
+                                                                   memory_order_acquire)) /* L5 */
+            return 0;
+    return now > index ? 0 : ring_error(-EUCLEAN, "the number of seats ever used does not come to rest");
+}
+
 static void leave_as(const struct ring_seat *seat, enum ring_layout_role_state how)
 {
     uint64_t tenure = ring_atomic_load(&seat->record->state, memory_order_relaxed) >> 8;

@@ -48,6 +48,9 @@ RING_PRIVATE int ring_seat_take(const struct ring_seat *seat, bool barrier, stru
 RING_PRIVATE int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index,
                                     struct ring_claim *claim, bool *died);
 
+/* L5: raises the number of seats ever used, so that `index` is among them. -EUCLEAN: others lower it all the time. */
+RING_PRIVATE int ring_seat_reach(RING_ATOMIC(uint32_t) * reached, unsigned index);
+
 /* The reverse. `as_died`: we only looked in; the predecessor's death stands. The caller wakes whoever waits for us, and
  * then, last of all, drops the claim. */
 RING_PRIVATE void ring_seat_leave(const struct ring_seat *seat, bool as_died);

@@ -223,7 +223,7 @@ static int look_for_message(struct ring_spsc_consumer *consumer)
 /* What an empty ring means, given what became of the producer; goes on to the ring's next generation. */
 static int reason_for_nothing(struct ring_spsc_consumer *consumer)
 {
-    for (;;) {
+    for (int moves = 0; moves < RING_SPSC_GENERATIONS; moves++) {
         struct ring_seat seat =
             ring_spsc_seat(consumer->segment, consumer->control, consumer->entry, RING_SPSC_PRODUCER);
         enum ring_peer peer = ring_seat_state(&seat);
@@ -239,6 +239,7 @@ static int reason_for_nothing(struct ring_spsc_consumer *consumer)
         if (code != -EAGAIN)
             return code;
     }
+    return ring_spsc_poison(consumer); /* it did not move: a message that is there, and gone, and there */
 }
 
 static int look(void *end, void *call)

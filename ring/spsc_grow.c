@@ -22,9 +22,7 @@
 #include <ring/allocator.h>
 #include <ring/error.h>
 
-/* Each generation has at least twice the capacity of the one before, so there are not more than that; a chain that is
- * longer is rubbish. */
-enum { GENERATIONS = 32 };
+enum { GENERATIONS = RING_SPSC_GENERATIONS };
 
 /* Name, generation and stem of a ring so many generations from that at `entry`; -ENOENT: there cannot be such. */
 static int relative(const struct ring_segment *segment, unsigned entry, int distance, char name[RING_LAYOUT_NAME],
@@ -88,6 +86,9 @@ static int prepare(struct ring_spsc_producer *next, const struct ring_spsc_produ
     if (found.generation != place.generation)
         code =
             ring_error(-EEXIST, "a ring '%s' that has nothing to do with it is in the way in %s", name, segment->name);
+    else if (found.capacity <= producer->capacity) /* such a chain may never end */
+        code = ring_error(-EUCLEAN, "ring '%s' in %s is damaged: it is not larger than the one before", name,
+                          segment->name);
     else
         code = ring_spsc_take_role(segment, name, &found, RING_SPSC_PRODUCER, &died);
     if (code) {

@@ -18,6 +18,10 @@ RING_INLINE uint64_t ring_spsc_pace(uint32_t length)
     return ((uint64_t)length + 7) & ~UINT64_C(7);
 }
 
+/* Each generation has at least twice the capacity of the one before, so there are not more than that; a chain that is
+ * longer is rubbish. */
+#define RING_SPSC_GENERATIONS 32
+
 /* A ring as this process may use it: constants copied once and checked against the directory's entry. */
 struct ring_spsc_found {
     struct ring_layout_spsc *control;
