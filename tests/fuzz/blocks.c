@@ -1,16 +1,15 @@
 /* blocks.c - fuzz target: two participants of a pool of blocks under attack, and the same without an attack: then no
  * block may be handed out twice, and each handle is answered as it must be. */
-#include "fuzz.h"
+#include "participants.h"
 
 #include <ring/segment_private.h>
 
 const unsigned fuzz_role = FUZZ_ROLE;
 
-enum { CLASSES = 3, BLOCKS = 40, SEATS = 5, HANDLES = 32, PARTICIPANTS = 2 };
+enum { CLASSES = 3, BLOCKS = 40, SEATS = 5, HANDLES = 32 };
 
 static const struct ring_blocks_class classes[CLASSES] = { { 40, 32 }, { 1000, 6 }, { 4096, 2 } };
 static struct ring_blocks participants[PARTICIPANTS];
-static bool opened[PARTICIPANTS];
 static unsigned char *places[BLOCKS]; /* of the sound pool, by number */
 static size_t sizes[BLOCKS];
 
@@ -196,14 +195,14 @@ static void look(unsigned who)
         FUZZ_DEMAND(code == check && (code == 0) == (known[index].state != GONE));
 }
 
-static void mend(uint64_t what)
+static void mend(unsigned who, uint64_t what)
 {
-    fuzz_directory(true);
-    fuzz_attack(FUZZ_ROLE);
     struct ring_blocks_repairs repairs = { .struct_size = sizeof repairs };
     struct ring_blocks_info info = { .struct_size = sizeof info };
     struct ring_recovery report = { .struct_size = sizeof report };
     uint64_t freed;
+    (void)who;
+    fuzz_attack(FUZZ_ROLE);
     switch (what % 4) {
     case 0:
         ring_blocks_recover(fuzz_segment, "pool", &repairs);
@@ -225,40 +224,21 @@ static void mend(uint64_t what)
         }
     }
     fuzz_attack(0);
-    fuzz_directory(false);
 }
 
-static void enter(unsigned who)
+static int open_one(unsigned who)
 {
-    if (opened[who])
-        return;
-    fuzz_directory(true);
-    fuzz_attack(FUZZ_ROLE);
-    int code = ring_blocks_open(&participants[who], fuzz_segment, "pool", RING_NO_WAIT);
-    fuzz_attack(0);
-    fuzz_directory(false);
-    opened[who] = code == 0;
-    FUZZ_DEMAND(!fuzz_clean() || code == 0);
+    return ring_blocks_open(&participants[who], fuzz_segment, "pool", RING_NO_WAIT);
 }
 
-static void leave(unsigned who)
+static int close_one(unsigned who)
 {
-    if (!opened[who])
-        return;
-    fuzz_directory(true);
-    fuzz_attack(FUZZ_ROLE);
-    FUZZ_DEMAND(ring_blocks_close(&participants[who]) == 0);
-    fuzz_attack(0);
-    fuzz_directory(false);
-    opened[who] = false;
-    forget_all(who);
+    return ring_blocks_close(&participants[who]);
 }
 
-static void call(unsigned who, uint64_t what)
+static void use(unsigned who, uint64_t what)
 {
-    if (!opened[who])
-        enter(who);
-    else if (what % 8 < 3)
+    if (what % 8 < 3)
         allocate(who);
     else if (what % 8 == 3)
         give(who, false);
@@ -270,31 +250,11 @@ static void call(unsigned who, uint64_t what)
         look(who);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void begin(const uint8_t *data, size_t size)
 {
     struct ring_blocks_options options = shape();
     fuzz_set_up(ring_blocks_footprint_with(&options), make);
     fuzz_begin(data, size);
     memset(known, 0, sizeof known);
     next_known = 0;
-    for (uint64_t words = fuzz_byte() % 4; words; words--)
-        fuzz_scribble();
-    for (int calls = 0; fuzz_more() && calls < 200; calls++) {
-        uint64_t what = fuzz_byte();
-        if (what < 220)
-            call(what / 8 % PARTICIPANTS, what);
-        else if (what < 238)
-            fuzz_scribble();
-        else if (what < 241)
-            fuzz_peer();
-        else if (what < 249)
-            mend(what);
-        else
-            leave(what % PARTICIPANTS);
-    }
-    for (unsigned who = 0; who < PARTICIPANTS; who++)
-        leave(who);
-    return 0;
 }

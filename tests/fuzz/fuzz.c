@@ -19,7 +19,15 @@ static size_t left;
 static unsigned attacked;
 static bool touched;   /* the peer has written something */
 static uint64_t until; /* loads before the peer writes again */
+static bool stirs;     /* and then the word goes on moving */
 static uint64_t steps; /* of this call */
+
+/* A word that is another one at each look, until the script ends and for as long as it takes: what ends only when a
+ * word comes to rest never does. */
+static struct {
+    unsigned char *at; /* or NULL */
+    uint64_t from, step, turns, round;
+} restless;
 
 /* A nameless segment that ends where what `make` makes ends. */
 static void make_segment(unsigned entries, size_t footprint, int (*make)(struct ring_segment *segment))
@@ -94,7 +102,8 @@ uint64_t fuzz_below(uint64_t bound)
 static void next_attack(void)
 {
     uint64_t byte = left ? fuzz_byte() : 255;
-    until = byte < 200 ? byte % 64 : byte == 255 ? UINT64_MAX : (byte - 199) * 40;
+    until = byte < 200 ? byte % 64 : byte == 255 ? UINT64_MAX : byte < 240 ? (byte - 199) * 40 : byte % 8;
+    stirs = byte >= 240 && byte < 255;
 }
 
 void fuzz_begin(const uint8_t *data, size_t size)
@@ -106,6 +115,7 @@ void fuzz_begin(const uint8_t *data, size_t size)
     left = size;
     attacked = 0;
     touched = false;
+    restless.at = NULL;
     next_attack();
     fuzz_peer();
 }
@@ -162,6 +172,23 @@ static void write_word(unsigned char *at, size_t size)
     memcpy(at, &value, size);
 }
 
+static void stir(unsigned char *at, size_t size)
+{
+    uint64_t way = fuzz_byte();
+    restless.from = 0;
+    memcpy(&restless.from, at, size);
+    restless.at = at;
+    restless.step = UINT64_C(1) << way % 64;
+    restless.turns = way < 128 ? 2 : UINT64_C(1) << 20;
+    restless.round = 0;
+}
+
+static void move(size_t size)
+{
+    uint64_t value = restless.from + ++restless.round % restless.turns * restless.step;
+    memcpy(restless.at, &value, size);
+}
+
 void fuzz_scribble(void)
 {
     uint64_t words = 1 + fuzz_byte() % 3;
@@ -196,12 +223,15 @@ void fuzz_before_load(const volatile void *word, size_t size)
 {
     unsigned char *at = (unsigned char *)(uintptr_t)word;
     fuzz_step();
-    if (!(attacked & fuzz_role) || until == UINT64_MAX || !fuzz_ring || at < fuzz_ring ||
-        at >= fuzz_ring + fuzz_ring_bytes || size > 8)
+    if (!(attacked & fuzz_role) || !fuzz_ring || at < fuzz_ring || at >= fuzz_ring + fuzz_ring_bytes || size > 8)
         return;
-    if (until--)
+    if (at == restless.at)
+        move(size);
+    if (until == UINT64_MAX || until--)
         return;
     write_word(at, size);
+    if (stirs)
+        stir(at, size);
     next_attack();
 }
 

@@ -1,13 +1,12 @@
 /* heap.c - fuzz target: two participants of a heap under attack, and the same without an attack: then each reference is
  * answered as it must be, no two pieces overlap, and the heap is whole. */
-#include "fuzz.h"
+#include "participants.h"
 
 const unsigned fuzz_role = FUZZ_ROLE;
 
-enum { BYTES = 16384, SEATS = 5, PIECES = 24, PARTICIPANTS = 2 };
+enum { BYTES = 16384, SEATS = 5, PIECES = 24 };
 
 static struct ring_heap participants[PARTICIPANTS];
-static bool opened[PARTICIPANTS];
 
 static struct {
     uint64_t reference; /* 0: none */
@@ -127,16 +126,18 @@ static void look(struct ring_heap *heap)
         fuzz_within(address, 1, BYTES);
 }
 
-static void mend(struct ring_heap *heap, uint64_t what)
+static void mend(unsigned who, uint64_t what)
 {
-    int64_t limit = fuzz_limit();
-    fuzz_directory(true);
-    fuzz_attack(FUZZ_ROLE);
+    struct ring_heap *heap = &participants[who];
     struct ring_heap_info info = { .struct_size = sizeof info };
     struct ring_recovery report = { .struct_size = sizeof report };
     uint64_t freed;
     int code = 0;
-    switch (what % 4) {
+    if (!opened[who])
+        return;
+    int64_t limit = fuzz_limit();
+    fuzz_attack(FUZZ_ROLE);
+    switch (what / 2 % 4) {
     case 0:
         code = ring_heap_recover(heap, &freed, limit);
         break;
@@ -150,41 +151,29 @@ static void mend(struct ring_heap *heap, uint64_t what)
         ring_heap_info(fuzz_segment, "heap", &info);
     }
     fuzz_attack(0);
-    fuzz_directory(false);
     fuzz_tells(code, told);
     FUZZ_DEMAND(!fuzz_clean() || code == 0);
 }
 
-static void enter(unsigned who)
+static int open_one(unsigned who)
 {
-    fuzz_directory(true);
-    fuzz_attack(FUZZ_ROLE);
-    int code = ring_heap_open(&participants[who], fuzz_segment, "heap", RING_NO_WAIT);
-    fuzz_attack(0);
-    fuzz_directory(false);
-    opened[who] = code == 0;
-    FUZZ_DEMAND(!fuzz_clean() || code == 0);
+    return ring_heap_open(&participants[who], fuzz_segment, "heap", RING_NO_WAIT);
 }
 
-static void leave(unsigned who)
+static int close_one(unsigned who)
 {
-    if (!opened[who])
-        return;
-    fuzz_directory(true);
-    fuzz_attack(FUZZ_ROLE);
-    FUZZ_DEMAND(ring_heap_close(&participants[who]) == 0);
-    fuzz_attack(0);
-    fuzz_directory(false);
-    opened[who] = false;
+    return ring_heap_close(&participants[who]);
+}
+
+static void forget_all(unsigned owner)
+{
     for (unsigned i = 0; i < PIECES; i++)
-        known[i].used &= known[i].owner != who;
+        known[i].used &= known[i].owner != owner;
 }
 
-static void call(unsigned who, uint64_t what)
+static void use(unsigned who, uint64_t what)
 {
-    if (!opened[who])
-        enter(who);
-    else if (what % 8 < 4)
+    if (what % 8 < 4)
         allocate(&participants[who], who);
     else if (what % 8 < 7)
         change(&participants[who], what % 8 - 4);
@@ -192,31 +181,11 @@ static void call(unsigned who, uint64_t what)
         look(&participants[who]);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void begin(const uint8_t *data, size_t size)
 {
     struct ring_heap_options options = shape();
     fuzz_set_up(ring_heap_footprint_with(&options), make);
     fuzz_begin(data, size);
     memset(known, 0, sizeof known);
     next_known = 0;
-    for (uint64_t words = fuzz_byte() % 4; words; words--)
-        fuzz_scribble();
-    for (int calls = 0; fuzz_more() && calls < 200; calls++) {
-        uint64_t what = fuzz_byte();
-        if (what < 220)
-            call(what / 8 % PARTICIPANTS, what);
-        else if (what < 238)
-            fuzz_scribble();
-        else if (what < 241)
-            fuzz_peer();
-        else if (what < 249 && opened[what % PARTICIPANTS])
-            mend(&participants[what % PARTICIPANTS], what / 2);
-        else
-            leave(what % PARTICIPANTS);
-    }
-    for (unsigned who = 0; who < PARTICIPANTS; who++)
-        leave(who);
-    return 0;
 }

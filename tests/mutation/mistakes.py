@@ -114,12 +114,16 @@ mistake("intent stored after the claim", "mpmc.c",
         said = true;
         /* M3: acq_rel, pairs with M0, M10: who sees the claim sees the intent. */
         if (!atomic_compare_exchange_strong_explicit(end->counter, &position, position + (unsigned)code,
-                                                     memory_order_acq_rel, memory_order_acquire))
+                                                     memory_order_acq_rel, memory_order_acquire)) {
+            ask->most = ask->turns < CROWDED ? ask->most : 1;
             continue;
+        }
 """, """        said = true;
         if (!atomic_compare_exchange_strong_explicit(end->counter, &position, position + (unsigned)code,
-                                                     memory_order_acq_rel, memory_order_acquire))
+                                                     memory_order_acq_rel, memory_order_acquire)) {
+            ask->most = ask->turns < CROWDED ? ask->most : 1;
             continue;
+        }
         ring_atomic_store(end->intent, ring_mpmc_intent_word(position, (unsigned)code), memory_order_release);
 """, "interleave:mpmc", "crash:mpmc send", "model:mpmc:NO_INTENT_BEFORE_CLAIM")
 mistake("intent not cleared", "mpmc_private.h",
