@@ -276,7 +276,7 @@ static enum next pause_or_sleep(const struct ring_waiter *waiter, struct wait *w
     return !spins || now - wait->began_ns >= patience_ns(waiter, now) ? SLEEP : LOOK;
 }
 
-/* False: the kernel cannot sleep on two words. */
+/* False: it did not, the kernel cannot sleep on two words. */
 static bool sleep_watched(const struct ring_waiter *waiter, const struct wait *wait, int64_t nap_ns)
 {
     const struct ring_wait_word words[] = {
@@ -322,9 +322,10 @@ static int announce_and_sleep(struct ring_waiter *waiter, struct wait *wait, voi
     if (waiter->shown) /* W5: relaxed, for people */
         ring_atomic_store(waiter->shown, 1, memory_order_relaxed);
     bool reached = ring_wait_announce(asleep, waiter->door ? RING_WAIT_ALL : RING_WAIT_ONE, &wait->seen_calls);
-    unsigned doubts = reached ? 0 : RING_WAIT_UNREACHED;
+    unsigned doubts;
     int code;
     do {
+        doubts = reached ? 0 : RING_WAIT_UNREACHED; /* others go with what gave rise to them */
         wait->departed = ring_watch_departures(waiter->watch);
         code = waiter->looks->look_closely(waiter->end, call, &doubts);
     } while (code == -EAGAIN && asleep == waiter->asleep && sleep_until_called(waiter, wait, doubts != 0));

@@ -130,14 +130,15 @@ static void arm(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t 
 static void close_member(struct ring_door *door)
 {
     struct member *member = member_of(door);
-    struct ring_uring *uring = &member->any->uring;
     member->waiter = NULL;
-    if (member->pending && member->any->pid == getpid() && ring_uring_cancel(uring, (uintptr_t)member)) {
-        unlink_member(member);
-        member->door.lit = false;
-    } else {
+    if (!member->pending || member->any->pid != getpid()) {
         forget(member);
+        return;
     }
+    unlink_member(member);
+    member->door.lit = false;
+    /* Refused: then it answers some day, or goes with the queue. */
+    (void)ring_uring_cancel(&member->any->uring, (uintptr_t)member);
 }
 
 static void light_again(struct ring_door *door)
@@ -184,7 +185,7 @@ void ring_any_close(struct ring_any **any)
 
 static int make_place(struct ring_any *any)
 {
-    if (any->uring.fd < 0 && any->count == WORDS_MOST)
+    if (any->uring.fd < 0 && any->count >= WORDS_MOST)
         return ring_error(-ENOSPC, "this kernel or sandbox has no io_uring with futexes: %d endpoints are the most",
                           WORDS_MOST);
     if (any->count < any->room)
@@ -257,12 +258,13 @@ static void read_answers(struct ring_any *any)
     }
 }
 
-/* Another thread waits now: the queue is made anew, and all are looked after. */
-static int renew(struct ring_any *any)
+/* Another thread waits now: the queue is made anew, and all are looked after. Where no other is to be had, for want of
+ * descriptors say, they are waited for as without io_uring. */
+static void renew(struct ring_any *any)
 {
     ring_uring_close(&any->uring);
     any->watching = false;
-    int code = ring_uring_open(&any->uring, ENTRIES, -1);
+    (void)ring_uring_open(&any->uring, ENTRIES, -1);
     for (unsigned i = any->count; i-- > 0;) {
         struct member *member = any->members[i];
         member->pending = false;
@@ -271,7 +273,6 @@ static int renew(struct ring_any *any)
         else
             forget(member);
     }
-    return code;
 }
 
 /* Those that were called, or whose segment somebody left. */
@@ -302,10 +303,11 @@ static void sleep_on_words(struct ring_any *any, int64_t nap_ns)
 {
     struct ring_wait_word words[RING_WAIT_WORDS_MOST];
     unsigned count = 0;
+    bool all = any->count <= WORDS_MOST; /* else the io_uring was lost */
     words[count++] = ring_wait_word(ring_watch_all(), any->departed);
-    for (unsigned i = 0; i < any->count; i++)
+    for (unsigned i = 0; all && i < any->count; i++)
         words[count++] = ring_wait_word(any->members[i]->calls, any->members[i]->seen);
-    if (!ring_wait_for_words(words, count, ring_clock_monotonic() + nap_ns)) {
+    if (!all || !ring_wait_for_words(words, count, ring_clock_monotonic() + nap_ns)) {
         struct timespec nap = { 0, nap_ns < RING_WAIT_BOUND_BLIND_NS ? nap_ns : RING_WAIT_BOUND_BLIND_NS };
         nanosleep(&nap, NULL);
     }
@@ -321,8 +323,10 @@ static int sleep_once(struct ring_any *any, int64_t nap_ns)
     }
     wait_for_departures(any);
     int code = ring_uring_enter(&any->uring, any->lit.next == &any->lit ? nap_ns : 0);
-    if (code == -EEXIST)
-        code = renew(any);
+    if (code == -EEXIST) {
+        renew(any);
+        code = 0;
+    }
     read_answers(any);
     return code;
 }
@@ -344,6 +348,8 @@ static int64_t time_between_looks_after(const struct ring_any *any)
 static void look_after_some(struct ring_any *any)
 {
     any->look_after_ns = 0;
+    if (any->uring.fd < 0 && any->count > WORDS_MOST)
+        renew(any); /* perhaps there are descriptors again */
     for (unsigned i = looked_after_together(any); i > 0; i--) {
         if (any->look_after >= any->count)
             any->look_after = 0;

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <ring/clock.h>
 #include <ring/error.h>
 #include <ring/segment_private.h>
 
@@ -36,6 +37,7 @@ struct descriptor {
     bool watching;                  /* and one for departures */
     struct ring_watch *watch;       /* over the segment; or NULL */
     uint32_t departed;              /* how many had gone before the last look */
+    int64_t disturbed_until_ns;     /* a queue that was given up may signal the eventfd until then; 0: there is none */
     struct ring_listener *listener; /* instead of the io_uring; or NULL */
 };
 
@@ -69,8 +71,12 @@ static void make_unreadable(struct descriptor *descriptor)
 static bool is_dark_by_uring(struct ring_door *door)
 {
     struct descriptor *descriptor = descriptor_of(door);
-    if (!door->lit && descriptor->pending && !ring_uring_has_news(&descriptor->uring))
-        return true;
+    if (!door->lit && descriptor->pending && !ring_uring_has_news(&descriptor->uring)) {
+        if (!descriptor->disturbed_until_ns)
+            return true;
+        if (ring_clock_monotonic() >= descriptor->disturbed_until_ns)
+            descriptor->disturbed_until_ns = 0; /* once more, then it is as dark as it looks */
+    }
     descriptor->departed = ring_watch_departures(descriptor->watch);
     return false;
 }
@@ -86,16 +92,23 @@ static void read_answers(struct descriptor *descriptor)
             descriptor->watching = false;
 }
 
-/* The queue belongs to the thread that used it first: another one needs its own. */
+/* The queue belongs to the thread that used it first: another one needs its own. The kernel takes back what is under
+ * way in the old one at its leisure, and signals the eventfd then. */
 static int renew(struct descriptor *descriptor)
 {
+    if (descriptor->uring.fd >= 0)
+        descriptor->disturbed_until_ns = ring_clock_monotonic() + RING_DOOR_BOUND_NS;
     ring_uring_close(&descriptor->uring);
     descriptor->pending = descriptor->watching = false;
     int code = ring_uring_open(&descriptor->uring, 4, descriptor->eventfd);
     int64_t bound_ns = descriptor->watch ? RING_DOOR_BOUND_NS : RING_WAIT_BOUND_NS;
     if (!code && !ring_uring_tick(&descriptor->uring, bound_ns, TICKED))
         code = -EAGAIN;
-    return code ? code : ring_uring_enter(&descriptor->uring, 0);
+    if (!code)
+        code = ring_uring_enter(&descriptor->uring, 0);
+    if (code)
+        ring_uring_close(&descriptor->uring);
+    return code;
 }
 
 /* Submits those waits that are not under way. */
@@ -120,7 +133,8 @@ static int submit(struct descriptor *descriptor, RING_ATOMIC(uint32_t) * calls, 
 static void arm_by_uring(struct ring_door *door, RING_ATOMIC(uint32_t) * calls, uint32_t seen)
 {
     struct descriptor *descriptor = descriptor_of(door);
-    int code = ring_uring_has_news(&descriptor->uring) ? ring_uring_enter(&descriptor->uring, 0) : 0;
+    bool enters = descriptor->uring.fd < 0 || ring_uring_has_news(&descriptor->uring);
+    int code = enters ? ring_uring_enter(&descriptor->uring, 0) : 0;
     read_answers(descriptor);
     if (!code && descriptor->pending && descriptor->calls != calls)
         code = -EEXIST; /* another ring, another bell: what is under way is of no use */
@@ -179,7 +193,6 @@ static int open_descriptor(struct descriptor *descriptor, const struct ring_segm
     descriptor->watch = ring_watch_open(&segment->witness);
     if (renew(descriptor) == 0)
         return 0;
-    ring_uring_close(&descriptor->uring);
     descriptor->door.is_dark = is_dark_by_listener;
     descriptor->door.arm = arm_by_listener;
     int code = ring_listener_open(&descriptor->listener, descriptor->eventfd, descriptor->watch);

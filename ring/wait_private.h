@@ -40,7 +40,7 @@ RING_PRIVATE struct ring_wait_word ring_wait_word(const RING_ATOMIC(uint32_t) * 
 RING_PRIVATE struct ring_wait_word ring_wait_word_of_process(const RING_ATOMIC(uint32_t) * word, uint32_t seen);
 
 /* Sleeps until somebody calls on one of them, or one is not as given, or that time (CLOCK_MONOTONIC); or for no reason.
- * False: it did not, the kernel is too old. */
+ * False: it did not, the kernel is too old or must not be asked. */
 RING_PRIVATE bool ring_wait_for_words(const struct ring_wait_word *words, unsigned count, int64_t until_ns);
 
 /* ---- Doors: where the news of an endpoint goes while its thread does other things ---- */
@@ -107,15 +107,15 @@ struct ring_uring {
 RING_PRIVATE int ring_uring_open(struct ring_uring *uring, unsigned entries, int eventfd);
 RING_PRIVATE void ring_uring_close(struct ring_uring *uring);
 
-/* Queue something (a wait until *word is not `seen`, of any process); `tag` (not 0) comes back with the answer. False:
- * the queue is full, and cannot be emptied. */
+/* One that is not open takes nothing and has no answers. Queue something (a wait until *word is not `seen`, of any
+ * process); `tag` (not 0) comes back with the answer. False: the queue is full, and cannot be emptied. */
 RING_PRIVATE bool ring_uring_wait_for_word(struct ring_uring *uring, RING_ATOMIC(uint32_t) * word, uint32_t seen,
                                            uint64_t tag);
 RING_PRIVATE bool ring_uring_tick(struct ring_uring *uring, int64_t period_ns, uint64_t tag);
 RING_PRIVATE bool ring_uring_cancel(struct ring_uring *uring, uint64_t tag);
 
 /* Submits what is queued and lets the kernel post its answers; waits for one for up to wait_ns (0: not at all). 0, or
- * -errno: -EEXIST: this is another thread than before, to which this queue does not belong. */
+ * -errno: -EEXIST: this is another thread than before, to which this queue does not belong; -EBADF: it is not open. */
 RING_PRIVATE int ring_uring_enter(struct ring_uring *uring, int64_t wait_ns);
 
 /* Is there an answer, here or in the kernel? No system call. */

@@ -165,6 +165,8 @@ bool ring_uring_cancel(struct ring_uring *uring, uint64_t tag)
 
 int ring_uring_enter(struct ring_uring *uring, int64_t wait_ns)
 {
+    if (uring->fd < 0)
+        return -EBADF;
     struct __kernel_timespec limit = { wait_ns / 1000000000, wait_ns % 1000000000 };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&limit };
     unsigned flags = IORING_ENTER_GETEVENTS | (wait_ns > 0 ? IORING_ENTER_EXT_ARG : 0);
@@ -187,6 +189,8 @@ int ring_uring_enter(struct ring_uring *uring, int64_t wait_ns)
 
 bool ring_uring_has_news(const struct ring_uring *uring)
 {
+    if (uring->fd < 0)
+        return false;
     /* U2: acquire, pairs with the kernel's release: the answers before the tail are written. */
     return ring_atomic_load(uring->cq_head, memory_order_relaxed) !=
                ring_atomic_load(uring->cq_tail, memory_order_acquire) ||
@@ -195,6 +199,8 @@ bool ring_uring_has_news(const struct ring_uring *uring)
 
 uint64_t ring_uring_next(struct ring_uring *uring)
 {
+    if (uring->fd < 0)
+        return 0;
     uint32_t head = ring_atomic_load(uring->cq_head, memory_order_relaxed); /* U0 */
     if (head == ring_atomic_load(uring->cq_tail, memory_order_acquire))     /* U2 */
         return 0;

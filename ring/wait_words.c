@@ -27,5 +27,6 @@ struct ring_wait_word ring_wait_word_of_process(const RING_ATOMIC(uint32_t) * wo
 bool ring_wait_for_words(const struct ring_wait_word *words, unsigned count, int64_t until_ns)
 {
     struct timespec until = { .tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000 };
-    return syscall(SYS_futex_waitv, words, count, 0, &until, CLOCK_MONOTONIC) >= 0 || errno != ENOSYS;
+    return syscall(SYS_futex_waitv, words, count, 0, &until, CLOCK_MONOTONIC) >= 0 || errno == EAGAIN ||
+           errno == EINTR || errno == ETIMEDOUT; /* any other refusal comes at once, and again the next time */
 }

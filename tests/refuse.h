@@ -33,6 +33,8 @@ enum test_call {
     CALL_MALLOC,
     CALL_BARRIER,          /* membarrier: the barrier itself */
     CALL_REGISTER_BARRIER, /* membarrier: registering for it */
+    CALL_SLEEP_ON_WORDS,   /* futex_waitv */
+    CALL_URING,            /* io_uring_setup */
     CALL_AFFINITY,
     CALL_NUMA, /* numa_available */
     CALL_BIND,

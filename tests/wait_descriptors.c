@@ -300,6 +300,27 @@ Test(descriptors, serve_one_thread_after_the_other)
     test_ends_close(&ends);
 }
 
+/* What the other thread's queue had under way is taken back by the kernel when it likes: that must not light it for long. */
+Test(descriptors, become_dark_in_the_next_thread_too)
+{
+    static struct test_ends ends;
+    test_ends_open(&ends);
+    enum test_kind kind = SPSC_CONSUMER;
+    int descriptor = ring_waiter_fd(test_waiter(&ends, kind));
+    for (uint64_t round = 0; round < test_rounds(80); round++) {
+        pthread_t thread;
+        REQUIRE_SAME(pthread_create(&thread, NULL, drain_in_thread, &ends), 0);
+        pthread_join(thread, NULL);
+        test_drain(&ends, kind);
+        unsigned tries = 0;
+        while (test_is_readable(descriptor, 5)) {
+            REQUIRE(++tries < 50);
+            test_drain(&ends, kind);
+        }
+    }
+    test_ends_close(&ends);
+}
+
 Test(descriptors, are_refused_where_they_could_not_work)
 {
     static struct test_ends ends;

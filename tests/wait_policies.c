@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 enum { SLEEPERS = 6, CROWD = 60, SHORT = 3000000 };
 
@@ -225,4 +226,40 @@ Test(sleepers, a_crowd_killed_in_its_sleep_costs_the_living_next_to_nothing)
         REQUIRE_OK(ring_segment_close(&segment));
         REQUIRE_OK(ring_segment_unlink(test_name()));
     }
+}
+
+/* ---- What is in the middle of something, and then is not ---- */
+
+static long sleeps;
+
+static void *wait_for_a_second(void *unused)
+{
+    struct rusage before, after;
+    static struct ring_mpmc_consumer consumer;
+    uint64_t word;
+    REQUIRE_OK(ring_mpmc_open_consumer(&consumer, ends.segment, "queue", TEST_LONG));
+    REQUIRE_SAME(getrusage(RUSAGE_THREAD, &before), 0);
+    atomic_store(&began, 1);
+    REQUIRE_SAME(ring_mpmc_recv(&consumer, &word, sizeof word, TEST_SECOND), -ETIMEDOUT);
+    REQUIRE_SAME(getrusage(RUSAGE_THREAD, &after), 0);
+    sleeps = after.ru_nvcsw - before.ru_nvcsw;
+    REQUIRE_OK(ring_mpmc_close_consumer(&consumer));
+    return unused;
+}
+
+Test(sleepers, are_restless_only_while_another_is_in_the_middle_of_something)
+{
+    struct ring_message message;
+    pthread_t thread;
+    test_ends_open(&ends);
+    atomic_store(&began, 0);
+    test_feed(&ends, MPMC_CONSUMER);
+    REQUIRE_SAME(ring_mpmc_peek(&ends.mpmc_consumer, &message, TEST_LONG), 0);
+    REQUIRE_SAME(pthread_create(&thread, NULL, wait_for_a_second, NULL), 0);
+    test_await(&began, 1);
+    test_nap(50000000);
+    REQUIRE_SAME(ring_mpmc_release(&ends.mpmc_consumer, 1), 0);
+    pthread_join(thread, NULL);
+    REQUIRE(sleeps < 300); /* of 1 ms for 50 ms, then of 50 ms; in all of 1 ms it would be some 900 */
+    test_ends_close(&ends);
 }
