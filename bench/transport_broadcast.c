@@ -25,7 +25,7 @@ static struct ring_broadcast_options broadcast_options(const struct bench_option
 static size_t broadcast_footprint(const struct bench_options *options)
 {
     struct ring_broadcast_options ring = broadcast_options(options);
-    return ring_broadcast_footprint(ring.slots, ring.slot_bytes, ring.seats);
+    return ring_broadcast_footprint_with(&ring);
 }
 
 static const char *broadcast_refuse(const struct bench_options *options)

@@ -79,8 +79,10 @@ RING_INLINE struct ring_broadcast_options ring_broadcast_defaults(void)
     return options;
 }
 
-/* Bytes that such a ring takes from its segment; 0 when one of them is out of range. */
-RING_PUBLIC size_t ring_broadcast_footprint(size_t slots, size_t slot_bytes, unsigned seats);
+/* Bytes that a ring takes from its segment (the first: with the default number of seats); 0: a value is out of range.
+ */
+RING_PUBLIC size_t ring_broadcast_footprint(size_t slots, size_t slot_bytes);
+RING_PUBLIC size_t ring_broadcast_footprint_with(const struct ring_broadcast_options *options);
 
 /* Makes a ring of that name; default seats. -EEXIST: there is one; either side may create, the second ignores this.
  * -ENOSPC: segment or directory full. -EINVAL: a value out of range. -EACCES: the segment is attached read-only. */

@@ -43,9 +43,20 @@ static bool shape_is_possible(uint64_t slots, uint64_t slot_bytes, unsigned seat
            slot_bytes <= RING_BROADCAST_MAX_SLOT_BYTES && seats >= 1 && seats <= RING_SEATS_MAX;
 }
 
-size_t ring_broadcast_footprint(size_t slots, size_t slot_bytes, unsigned seats)
+size_t ring_broadcast_footprint_with(const struct ring_broadcast_options *options)
 {
-    return shape_is_possible(slots, slot_bytes, seats) ? (size_t)footprint_of(slots_for(slots), slot_bytes, seats) : 0;
+    if (!options || options->struct_size != sizeof *options ||
+        !shape_is_possible(options->slots, options->slot_bytes, options->seats))
+        return 0;
+    return (size_t)footprint_of(slots_for(options->slots), options->slot_bytes, options->seats);
+}
+
+size_t ring_broadcast_footprint(size_t slots, size_t slot_bytes)
+{
+    struct ring_broadcast_options options = ring_broadcast_defaults();
+    options.slots = slots;
+    options.slot_bytes = slot_bytes;
+    return ring_broadcast_footprint_with(&options);
 }
 
 static unsigned lap_shift_for(uint64_t slots)

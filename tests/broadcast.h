@@ -15,7 +15,7 @@ static inline struct ring_segment *test_news(enum ring_broadcast_policy policy, 
     options.seats = seats;
     options.start_position = start_position;
     struct ring_segment *segment =
-        test_create(RING_SEGMENT_MIN_BYTES + 2 * ring_broadcast_footprint(slots, slot_bytes, seats));
+        test_create(RING_SEGMENT_MIN_BYTES + 2 * ring_broadcast_footprint_with(&options));
     REQUIRE_OK(ring_broadcast_create_with(segment, "news", &options));
     return segment;
 }

@@ -23,7 +23,7 @@ static void refuse(struct ring_broadcast_options options)
 {
     REQUIRE_REFUSED(ring_broadcast_create_with(segment, "bad", &options), EINVAL);
     if (options.struct_size == sizeof options && options.policy == RING_BROADCAST_LOSSLESS)
-        REQUIRE_SAME(ring_broadcast_footprint(options.slots, options.slot_bytes, options.seats), 0);
+        REQUIRE_SAME(ring_broadcast_footprint_with(&options), 0);
 }
 
 Test(joining, impossible_shapes_are_refused_with_a_sentence)
@@ -68,9 +68,15 @@ Test(joining, impossible_shapes_are_refused_with_a_sentence)
 Test(joining, the_footprint_is_what_a_ring_takes)
 {
     segment = test_news(RING_BROADCAST_LOSSLESS, 1000, 100, 5, 0);
+    struct ring_broadcast_options options = ring_broadcast_defaults();
     struct ring_entry_info entry;
+    options.slots = 1000;
+    options.slot_bytes = 100;
+    REQUIRE_SAME(ring_broadcast_footprint(1000, 100), ring_broadcast_footprint_with(&options));
+    options.seats = 5;
     REQUIRE_OK(ring_segment_entry(segment, 0, &entry));
-    REQUIRE_SAME(entry.bytes, ring_broadcast_footprint(1000, 100, 5));
+    REQUIRE_SAME(entry.bytes, ring_broadcast_footprint_with(&options));
+    REQUIRE_SAME(ring_broadcast_footprint_with(NULL), 0);
     REQUIRE_SAME(test_news_info(segment).slots, 1024);
     test_end_news(segment);
 }

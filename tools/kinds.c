@@ -102,7 +102,7 @@ size_t making_footprint(const struct making *making)
     case RING_KIND_MPMC:
         return ring_mpmc_footprint_with(&mpmc);
     case RING_KIND_BROADCAST:
-        return ring_broadcast_footprint(broadcast.slots, broadcast.slot_bytes, broadcast.seats);
+        return ring_broadcast_footprint_with(&broadcast);
     case RING_KIND_BLOCKS:
         return ring_blocks_footprint_with(&blocks);
     case RING_KIND_HEAP:

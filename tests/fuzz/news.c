@@ -9,7 +9,7 @@ static struct ring_broadcast_producer producer;
 static struct ring_broadcast_consumer readers[2]; /* a consumer, an observer */
 static bool producing, reading[2], producer_poisoned, reader_poisoned[2];
 
-static int make(struct ring_segment *segment)
+static struct ring_broadcast_options shape(void)
 {
     struct ring_broadcast_options options = ring_broadcast_defaults();
     options.slots = SLOTS;
@@ -17,6 +17,12 @@ static int make(struct ring_segment *segment)
     options.seats = SEATS;
     options.start_position = UINT64_MAX - 5;
     options.policy = RING_BROADCAST_LOSSLESS;
+    return options;
+}
+
+static int make(struct ring_segment *segment)
+{
+    struct ring_broadcast_options options = shape();
     return ring_broadcast_create_with(segment, "news", &options);
 }
 
@@ -173,7 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fuzz_set_up(ring_broadcast_footprint(SLOTS, MOST, SEATS), make);
+    struct ring_broadcast_options options = shape();
+    fuzz_set_up(ring_broadcast_footprint_with(&options), make);
     fuzz_begin(data, size);
     uint64_t first = fuzz_byte();
     if (first % 2) { /* the policy is a word like others; only one of two is any use */

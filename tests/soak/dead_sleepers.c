@@ -96,7 +96,7 @@ static struct ring_segment *make_rings(void)
     char ring[24];
     options.flags = 0; /* no huge pages, which each process would have to gather */
     options.rings = ring_count();
-    options.bytes = (1 << 21) + (kind == BROADCAST ? ring_broadcast_footprint(broadcast.slots, 8, sleepers)
+    options.bytes = (1 << 21) + (kind == BROADCAST ? ring_broadcast_footprint_with(&broadcast)
                                  : kind == MPMC    ? ring_mpmc_footprint_with(&mpmc)
                                                    : ring_count() * (4 * ring_bytes() + 8192));
     snprintf(name, sizeof name, "/dead-sleepers-%d", (int)getpid());
