@@ -7,11 +7,12 @@
  * two roles are exclusive across processes: -EBUSY while a living process holds one, a successor takes over from the
  * dead.
  *
- * Time limits are the last argument, in ns: RING_NO_WAIT tries once and never enters the kernel (so it tells of a peer
- * that closed, but never of one that died: ask ring_spsc_*_state() now and then), RING_FOREVER waits.
- * A limit is kept to within some tens of microseconds: that long a wait may spin before it looks at the clock.
- * Waiting ends early with -EPIPE (other side closed) or -EOWNERDEAD (other side died) when there is nothing left to
- * get, or no room; a new peer may attach later, so a caller may go on calling.
+ * Time limits are the last argument, in ns: RING_NO_WAIT tries once (so it tells of a peer that closed, but never of
+ * one that died: ask ring_spsc_*_state() now and then), RING_FOREVER waits. With RING_NO_WAIT the kernel is entered
+ * only to wake a peer that sleeps, or for one's own descriptor; docs/waiting.md tells how to have neither. A limit is
+ * kept to within some tens of microseconds: that long a wait may spin before it looks at the clock. Waiting ends early
+ * with -EPIPE (other side closed) or -EOWNERDEAD (other side died) when there is nothing left to get, or no room; a new
+ * peer may attach later, so a caller may go on calling.
  *
  * Every hot verb may also return -EUCLEAN (the segment was damaged; this endpoint is poisoned and repeats it) and
  * -EBADF (closed endpoint). Messages begin at addresses that are multiples of 8.

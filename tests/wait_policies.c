@@ -57,6 +57,19 @@ Test(policies, who_only_spins_never_asks_to_be_woken)
     test_ends_close(&ends);
 }
 
+Test(policies, who_only_tries_never_asks_to_be_woken)
+{
+    test_ends_open(&ends);
+    for (enum test_kind kind = 0; kind < TEST_KINDS; kind++) {
+        test_drain(&ends, kind);
+        for (int i = 0; i < 1000; i++)
+            REQUIRE_SAME(test_go(&ends, kind, RING_NO_WAIT), -EAGAIN);
+        REQUIRE_SAME(atomic_load(test_waiter(&ends, kind)->asleep), 0);
+        test_drain(&ends, test_other(kind));
+    }
+    test_ends_close(&ends);
+}
+
 static int leave_by_death(void *argument)
 {
     struct ring_segment *segment = test_attach();
