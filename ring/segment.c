@@ -208,7 +208,8 @@ static int attach_once(struct ring_segment **segment, const char *name, const st
         int code = ring_segment_path(name, options, index, path);
         if (code == -ENOENT)
             return ring_error(-ENOENT,
-                              "there is no segment %s: create it first, or give attach a time limit to wait for it",
+                              "there is no segment %s ('ringctl ls' lists those there are): make it by "
+                              "ring_segment_open() or 'ringctl create', or give attach a time limit to wait for it",
                               strrchr(path, '/'));
         if (code)
             return code;

@@ -70,7 +70,8 @@ enum ring_removal {
 /* How to create or attach. Start from ring_segment_defaults() and change what you need. */
 struct ring_segment_options {
     size_t struct_size; /* sizeof this struct: lets it grow */
-    size_t bytes;       /* create: size of the object with all overhead; RING_SEGMENT_MIN_BYTES .. MAX_BYTES */
+    size_t bytes;       /* create: RING_SEGMENT_MIN_BYTES .. MAX_BYTES: what the rings in it take (ring_spsc_footprint()
+                           and its like), and RING_SEGMENT_MIN_BYTES for all else with up to 224 places for rings */
     unsigned flags;     /* enum ring_segment_flags; default RING_HUGE | RING_LOCK */
     unsigned mode;      /* create: permission bits, set whatever the umask; default 0600 */
     int numa_node;      /* create: node for the pages, RING_NODE_HERE, RING_NODE_INTERLEAVED or RING_NODE_ANY */

@@ -123,8 +123,7 @@ int ring_segment_open_file(const char *path, bool read_only)
         return fd;
     switch (errno) {
     case ENOENT:
-        return ring_error(-ENOENT,
-                          "there is no segment %s: create it first, or give attach a time limit to wait for it", path);
+        return ring_error(-ENOENT, "there is no segment %s", path);
     case ELOOP:
         return ring_error(-ELOOP, "%s is a symbolic link: a segment is not", path);
     case EISDIR:
