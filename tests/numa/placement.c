@@ -195,6 +195,7 @@ static int churn_for_ever(void *argument)
         REQUIRE_ONE_OF(code, 0, -ENOENT, -EBUSY);
         atomic_fetch_add(count, 1);
     }
+    return 0;
 }
 
 Test(placement, whoever_is_killed_while_placing_leaves_room_that_the_next_maker_puts_in_order)
