@@ -16,6 +16,7 @@
 #include <ring/allocator_private.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <ring/clock.h>
@@ -196,8 +197,12 @@ int ring_directory_enter_any(struct ring_segment *segment, const char *name, str
                               "another process has been removing the ring '%s' of %s for over 5 s: is it stopped?",
                               name, segment->name);
     }
-    ring_directory_settle(segment, entry, *index);
-    return 0;
+    int code = ring_directory_settle(segment, entry, *index);
+    if (code) {
+        ring_claim_drop(*claim);
+        *claim = NULL;
+    }
+    return code;
 }
 
 int ring_directory_enter(struct ring_segment *segment, const char *name, enum ring_layout_kind kind,
@@ -294,6 +299,24 @@ static int drive_out(struct ring_segment *segment, const struct ring_entry_info 
     }
 }
 
+/* Generations of a ring go the oldest first: whoever comes by the name walks from the oldest to the newest, and would
+ * not find what is behind a gap. */
+static int refuse_if_behind(const struct ring_segment *segment, const struct ring_entry_info *entry)
+{
+    char first[RING_LAYOUT_NAME];
+    struct ring_entry_info other;
+    snprintf(first, sizeof first, "%.*s", (int)entry->stem, entry->name);
+    for (unsigned i = 0; entry->generation && i < segment->constants.directory_entries; i++) {
+        int code = ring_directory_copy(segment, i, &other);
+        bool older = code == 0 && other.generation < entry->generation &&
+                     (other.generation ? ring_directory_descends(&other, first) : strcmp(other.name, first) == 0);
+        if (older)
+            return ring_error(-EBUSY, "'%s' in %s comes behind '%s', through which it is found: remove that first",
+                              entry->name, segment->name, other.name);
+    }
+    return 0;
+}
+
 int ring_segment_free(struct ring_segment *segment, const char *name)
 {
     struct ring_entry_info entry;
@@ -308,6 +331,8 @@ int ring_segment_free(struct ring_segment *segment, const char *name)
     if (code)
         return code;
     code = find_any(segment, name, &entry, &index);
+    if (!code)
+        code = refuse_if_behind(segment, &entry);
     if (!code)
         code = drive_out(segment, &entry, index, &alone);
     if (!code) {

@@ -31,7 +31,8 @@ RING_PUBLIC int ring_segment_entry(const struct ring_segment *segment, unsigned 
 /* Removes a ring (or another named thing) from the segment; its room and its place in the directory are used again.
  * What was in it is lost. Anybody who may write may call it, also on behalf of participants that died. -EBUSY: a living
  * process (perhaps this one) takes part in it or observes it, see ring_error_detail(); or somebody paused holds the
- * directory for over 5 s. -ENOENT; -EINVAL, -ENAMETOOLONG (name); -EACCES: attached read-only; -EUCLEAN: damaged. */
+ * directory for over 5 s; or an older generation of a ring that grew is there still: it goes first. -ENOENT; -EINVAL,
+ * -ENAMETOOLONG (name); -EACCES: attached read-only; -EUCLEAN: damaged. */
 RING_PUBLIC int ring_segment_free(struct ring_segment *segment, const char *name);
 
 /* Where the pages of a segment, or of one thing in it, are: as the kernel says now for the mapping of this process. */

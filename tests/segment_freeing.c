@@ -342,3 +342,34 @@ Test(freeing, whoever_is_killed_while_making_or_freeing_leaves_a_working_directo
     }
     REQUIRE_OK(ring_segment_close(&segment));
 }
+
+/* ---- Generations ---- */
+
+Test(freeing, generations_of_a_ring_go_the_oldest_first_so_none_is_lost_behind_a_gap)
+{
+    struct ring_segment *segment = test_create(1 << 20);
+    struct ring_spsc_producer producer;
+    struct ring_spsc_consumer consumer;
+    REQUIRE_OK(ring_spsc_create(segment, "ring", RING_BYTES));
+    test_open_producer(&producer, segment);
+    for (uint64_t i = 0; i < 3; i++) {
+        test_send(&producer, 100, i);
+        if (i < 2)
+            REQUIRE_OK(ring_spsc_grow(&producer, NULL));
+    }
+    REQUIRE_OK(ring_spsc_close_producer(&producer));
+    REQUIRE_REFUSED(ring_segment_free(segment, "ring~1"), EBUSY);
+    REQUIRE(strstr(ring_error_detail(), "'ring'"));
+    REQUIRE_REFUSED(ring_segment_free(segment, "ring~2"), EBUSY);
+    test_open_consumer(&consumer, segment);
+    for (uint64_t i = 0; i < 3; i++)
+        test_recv(&consumer, 100, i);
+    REQUIRE_OK(ring_spsc_close_consumer(&consumer));
+    REQUIRE_OK(ring_segment_free(segment, "ring"));
+    REQUIRE_REFUSED(ring_segment_free(segment, "ring~2"), EBUSY);
+    REQUIRE_OK(ring_segment_free(segment, "ring~1"));
+    REQUIRE_OK(ring_segment_free(segment, "ring")); /* the last one is found by that name */
+    REQUIRE_REFUSED(ring_segment_free(segment, "ring~2"), ENOENT);
+    REQUIRE_OK(ring_segment_close(&segment));
+    REQUIRE_OK(ring_segment_unlink(test_name()));
+}
