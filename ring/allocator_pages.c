@@ -174,22 +174,25 @@ static RING_ATOMIC(uint64_t) * settled_turns(struct ring_segment *segment)
     return turns;
 }
 
-void ring_directory_settle(struct ring_segment *segment, const struct ring_entry_info *entry, unsigned index)
+int ring_directory_settle(struct ring_segment *segment, const struct ring_entry_info *entry, unsigned index)
 {
     bool later = is_in_reserve(segment, entry->offset + entry->bytes);
     if ((entry->turn == 0 && entry->node == RING_NODE_ANY && !later) || segment->memory.given)
-        return; /* the pages that were there when this process attached */
+        return 0; /* the pages that were there when this process attached */
     RING_ATOMIC(uint64_t) *turns = settled_turns(segment);
     if (turns && ring_atomic_load(&turns[index], memory_order_relaxed) == entry->turn + 1) /* S3: twice does no harm */
-        return;
+        return 0;
     uint64_t granule = ring_directory_granule(segment);
     struct ring_numa_range range = range_of(segment, entry->offset / granule * granule,
                                             ring_segment_round_up(entry->offset + entry->bytes, granule));
-    (void)ring_numa_fill(&range); /* refused: the pages come when they are touched */
+    int code = ring_numa_fill(&range); /* refused: a touch would be a signal */
+    if (code)
+        return code;
     if (later)
         (void)lock_range(segment, &range);
     if (turns)
         ring_atomic_store(&turns[index], entry->turn + 1, memory_order_relaxed); /* S3 */
+    return 0;
 }
 
 static void count(const struct ring_segment *segment, uint64_t offset, uint64_t bytes, struct ring_pages *pages)

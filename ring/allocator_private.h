@@ -56,8 +56,9 @@ RING_PRIVATE int ring_directory_settle_new(const struct ring_segment *segment, i
  * directory's lock is held. */
 RING_PRIVATE void ring_directory_give_back(const struct ring_segment *segment, const struct ring_entry_info *gone);
 
-/* Fills this process's mapping of a thing that was entered, if that may be needed. */
-RING_PRIVATE void ring_directory_settle(struct ring_segment *segment, const struct ring_entry_info *entry,
-                                        unsigned index);
+/* Fills this process's mapping of a thing that was entered, if that may be needed. -ENOSPC: it is not in memory, and
+ * cannot be had. */
+RING_PRIVATE int ring_directory_settle(struct ring_segment *segment, const struct ring_entry_info *entry,
+                                       unsigned index);
 
 #endif

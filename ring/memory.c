@@ -28,22 +28,23 @@ size_t ring_memory_page(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Maps the object over what was reserved for it. MAP_FAILED, which is also what shmat() answers, with errno. */
+/* Maps the object over what was reserved for it, without rights yet: where the process locks all of its future
+ * (mlockall), a mapping with rights is filled at once, before it has its node, and with its reserve. System V memory is
+ * never without. MAP_FAILED, which is also what shmat() answers, with errno. */
 static void *map_at(const struct ring_memory *memory, const struct ring_memory_object *object, void *start)
 {
-    int rights = memory->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
     int huge = object->page ? MAP_HUGETLB | __builtin_ctzl(object->page) << MAP_HUGE_SHIFT : 0;
     int later = memory->backed < memory->bytes ? MAP_NORESERVE : 0; /* huge pages set aside are promised to others */
     switch (object->kind) {
     case RING_MEMORY_SYSTEM_V:
         return shmat(object->id, start, SHM_REMAP | (memory->read_only ? SHM_RDONLY : 0));
     case RING_MEMORY_ANONYMOUS:
-        return mmap(start, memory->bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | huge | later, -1, 0);
+        return mmap(start, memory->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | huge | later, -1, 0);
     case RING_MEMORY_FILE:
     case RING_MEMORY_GIVEN: /* never mapped */
         break;
     }
-    return mmap(start, memory->bytes, rights, MAP_SHARED | MAP_FIXED | later, object->fd, 0);
+    return mmap(start, memory->bytes, PROT_NONE, MAP_SHARED | MAP_FIXED | later, object->fd, 0);
 }
 
 /* Reserves address space and puts the object on a 2 MiB boundary in it, or one of its own larger pages, with a page
@@ -54,6 +55,11 @@ static int place(struct ring_memory *memory, const struct ring_memory_object *ob
     size_t boundary = object->page > RING_MEMORY_HUGE ? object->page : RING_MEMORY_HUGE;
     size_t whole = memory->bytes + boundary + 2 * page;
     unsigned char *reserved = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED && errno == EAGAIN)
+        return ring_error(-EAGAIN,
+                          "%zu bytes of address space are more than may be locked, and this process locks all that it "
+                          "maps (mlockall): see 'ulimit -l'",
+                          whole);
     if (reserved == MAP_FAILED)
         return ring_error(-errno, "no address space for %zu bytes (%s): see 'ulimit -v'", whole, strerror(errno));
     uintptr_t first = (uintptr_t)reserved;
@@ -75,6 +81,20 @@ static int place(struct ring_memory *memory, const struct ring_memory_object *ob
         munmap((void *)(end + page), first + whole - end - page);
     memory->address = mapped;
     return 0;
+}
+
+/* Gives the mapping its rights. What is to be locked later is not locked yet. */
+static int open_up(const struct ring_memory *memory, const struct ring_memory_object *object, bool create)
+{
+    size_t reserve = memory->bytes - memory->backed;
+    if (reserve && create && object->kind == RING_MEMORY_SYSTEM_V)
+        ring_memory_give_back(memory, object, memory->backed, reserve);
+    else if (reserve)
+        munlock(memory->address + memory->backed, reserve);
+    if (mprotect(memory->address, memory->bytes, memory->read_only ? PROT_READ : PROT_READ | PROT_WRITE) == 0)
+        return 0;
+    return ring_error(-errno, "the kernel refused the right to use %zu bytes of shared memory (%s)", memory->bytes,
+                      strerror(errno));
 }
 
 /* Touches every page, so that no later access faults. What cannot be had is an error here, and no signal. */
@@ -136,6 +156,28 @@ static int verify_huge(const struct ring_memory *memory)
                       (unsigned long long)facts.huge_bytes, memory->backed);
 }
 
+static struct ring_numa_range range_of(const struct ring_memory *memory, size_t bytes,
+                                       const struct ring_memory_wish *wish)
+{
+    size_t granule = memory->page ? memory->page : wish->huge ? RING_MEMORY_HUGE : ring_memory_page();
+    return (
+        struct ring_numa_range){ .address = memory->address, .bytes = bytes, .granule = granule, .huge = memory->page };
+}
+
+/* Nor is a node: joined pages may lie elsewhere, or those that were there before the binding. */
+static int verify_node(struct ring_memory *memory, const struct ring_memory_wish *wish)
+{
+    struct ring_numa_range there = range_of(memory, memory->backed, wish);
+    if (memory->numa_error || ring_numa_is_placed(&there, wish->node))
+        return 0;
+    memory->numa_error = -EXDEV;
+    if (!wish->strict)
+        return 0;
+    return ring_error(-EXDEV,
+                      "RING_STRICT: not all of %zu KiB lies on the node that was asked for: see 'numactl --hardware'",
+                      memory->backed >> 10);
+}
+
 /* Each page now, or ENOSPC now. On older kernels (6.1) a signal interrupts it, and what the call had reserved is given
  * back: so it is asked for in smaller and smaller pieces, or a timer that is quicker than the whole would keep it from
  * ever ending. */
@@ -160,10 +202,7 @@ static int settle(struct ring_memory *memory, const struct ring_memory_object *o
                   const struct ring_memory_wish *wish)
 {
     if (wish->node != RING_NUMA_ANY) {
-        size_t granule = object->page ? object->page : wish->huge ? RING_MEMORY_HUGE : ring_memory_page();
-        struct ring_numa_range whole = {
-            .address = memory->address, .bytes = memory->bytes, .granule = granule, .huge = object->page
-        };
+        struct ring_numa_range whole = range_of(memory, memory->bytes, wish);
         int code = ring_numa_bind(&whole, wish->node);
         if (code && wish->strict)
             return code;
@@ -181,6 +220,8 @@ static int populate(struct ring_memory *memory, const struct ring_memory_object 
                     const struct ring_memory_wish *wish, bool create)
 {
     int code = create ? settle(memory, object, wish) : 0;
+    if (!code)
+        code = open_up(memory, object, create);
     if (code)
         return code;
     if (madvise(memory->address, memory->bytes, MADV_DONTFORK) != 0)
@@ -191,9 +232,14 @@ static int populate(struct ring_memory *memory, const struct ring_memory_object 
     if (code == -EOPNOTSUPP)
         return code;
     if (object->page) /* huge by nature, and never swapped */
-        return code ? ring_memory_no_huge(memory->backed, object->page) : 0;
+        return code ? ring_memory_no_huge(memory->backed, object->page) : create ? verify_node(memory, wish) : 0;
     if (code && create && object->kind != RING_MEMORY_FILE)
         return ring_error(code, "no memory for %zu KiB (%s)", memory->backed >> 10, strerror(-code));
+    if (code && !create)
+        return ring_error(-ENOSPC,
+                          "not all of the segment's %zu KiB is in memory, and what is missing cannot be had (%s): it "
+                          "was copied with holes, or shrunk, and there is no room: see 'df " RING_MEMORY_DIRECTORY "'",
+                          memory->backed >> 10, strerror(-code));
     code = wish->huge ? make_huge(memory, wish->strict) : 0;
     if (!code && wish->lock)
         code = lock_in_memory(memory, wish->strict);
@@ -201,26 +247,27 @@ static int populate(struct ring_memory *memory, const struct ring_memory_object 
         (void)prefault(memory); /* collapsing may have unmapped what it moved */
         code = wish->strict ? verify_huge(memory) : 0;
     }
-    return code;
+    return code || !create ? code : verify_node(memory, wish);
 }
 
 /* What was given is changed in nothing: it is as was wished, or it is not. */
 static int judge_given(struct ring_memory *memory, const struct ring_memory_wish *wish)
 {
     struct ring_memory_facts facts;
+    struct ring_numa_range whole = range_of(memory, memory->bytes, wish);
     int code = ring_memory_ask(memory, &facts);
     if (code)
         return code;
     memory->huge_error = wish->huge && facts.huge_bytes < memory->bytes ? -EOPNOTSUPP : 0;
     memory->lock_error = wish->lock && facts.locked_bytes < memory->bytes ? -EOPNOTSUPP : 0;
-    memory->numa_error = wish->node >= 0 && facts.node != wish->node ? -EOPNOTSUPP : 0;
+    memory->numa_error = ring_numa_is_placed(&whole, wish->node) ? 0 : -EOPNOTSUPP;
     if (!wish->strict || !(memory->huge_error || memory->lock_error || memory->numa_error))
         return 0;
     return ring_error(-EOPNOTSUPP,
                       "RING_STRICT: the memory that was given is not %s, and is left as it is: see to it before",
                       memory->huge_error   ? "in huge pages"
                       : memory->lock_error ? "locked"
-                                           : "on that node");
+                                           : "on that node, or not on all in turn");
 }
 
 int ring_memory_map(struct ring_memory *memory, const struct ring_memory_object *object, size_t bytes,

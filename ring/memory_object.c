@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -43,6 +45,13 @@ static unsigned long long count_of(size_t page, const char *what)
 
 int ring_memory_no_huge(size_t bytes, size_t page)
 {
+    unsigned long long unpromised = count_of(page, "free_hugepages") - count_of(page, "resv_hugepages");
+    if (unpromised < LLONG_MAX && unpromised >= bytes / page)
+        return ring_error(-ENOMEM,
+                          "needs %zu huge pages of %zu MiB, of which the machine has %llu to give: it is a limit that "
+                          "refuses them, of the mount (size=, see 'df -t hugetlbfs') or of the control group "
+                          "(hugetlb.%zuMB.max), or they are on other nodes than this process may use",
+                          bytes / page, page >> 20, unpromised, page >> 20);
     return ring_error(-ENOMEM,
                       "needs %zu huge pages of %zu MiB; the machine has %llu, free are %llu (%llu of them promised to "
                       "others): root reserves them with 'echo N > "
@@ -91,27 +100,43 @@ int ring_memory_no_hugetlbfs(size_t page, const char *wanted)
 
 /* ---- Files ---- */
 
-/* Owner and mode, both set on purpose. */
+/* Owner, group and mode, all set on purpose: a folder may give new files another group (setgid). */
 static int give_rights(int fd, const struct ring_memory_rights *rights)
 {
-    if ((rights->owner != RING_MEMORY_KEEP || rights->group != RING_MEMORY_KEEP) &&
-        fchown(fd, rights->owner, rights->group) != 0)
+    struct stat file;
+    gid_t group = rights->group != RING_MEMORY_KEEP ? rights->group : getegid();
+    if (fstat(fd, &file) != 0)
+        return ring_error(-errno, "cannot look at the new segment (%s)", strerror(errno));
+    if ((rights->owner != RING_MEMORY_KEEP || group != file.st_gid) && fchown(fd, rights->owner, group) != 0)
         return ring_error(
             -errno,
             "cannot give the new segment to user %d, group %d (%s): root may, and an owner may give it to "
             "a group of his own",
-            (int)rights->owner, (int)rights->group, strerror(errno));
+            (int)rights->owner, (int)group, strerror(errno));
     if (fchmod(fd, (mode_t)rights->mode) != 0)
         return ring_error(-errno, "cannot give the new segment its mode %04o (%s)", rights->mode, strerror(errno));
     return 0;
+}
+
+/* A file that grows beyond the limit ends the process by SIGXFSZ. */
+static int check_limit(size_t bytes)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur)
+        return 0;
+    return ring_error(
+        -EFBIG,
+        "a segment of %zu KiB is larger than RLIMIT_FSIZE lets a file of this process be, %llu KiB: raise "
+        "it with 'ulimit -f', or by LimitFSIZE= of the service",
+        bytes >> 10, (unsigned long long)limit.rlim_cur >> 10);
 }
 
 /* Size, owner and mode of a new file; closes it when that fails. */
 static int shape_file(struct ring_memory_object *object, int fd, size_t bytes, size_t page,
                       const struct ring_memory_rights *rights)
 {
-    int code = 0;
-    if (ftruncate(fd, (off_t)bytes) != 0)
+    int code = check_limit(bytes);
+    if (!code && ftruncate(fd, (off_t)bytes) != 0)
         code = ring_error(-errno, "cannot give the new segment its size of %zu bytes (%s)", bytes, strerror(errno));
     if (!code)
         code = give_rights(fd, rights);

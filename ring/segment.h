@@ -150,18 +150,19 @@ struct ring_segment_info {
  * Backings without a name (memfd, private, given) may have NULL: the name is a label for people. A System V segment
  * with a key or path may have NULL: then its name is "sysv-" and the key in 8 hexadecimal digits. options may be NULL:
  * all defaults. On failure *segment is NULL. Every call may fail with -EINVAL (NULL, a value out of range),
- * -ENAMETOOLONG, -EMFILE, -ENFILE, -ENOMEM, -EACCES; RING_STRICT adds -ENOMEM (not lockable) and -EOPNOTSUPP (no huge
- * pages, no such node), and so does any backing for what it cannot give (no hugetlbfs mounted). */
+ * -ENAMETOOLONG, -EMFILE, -ENFILE, -ENOMEM, -EACCES; RING_STRICT adds -ENOMEM (not lockable), -EOPNOTSUPP (no huge pages, no such node) and
+ * -EXDEV (not on that node), and so does any backing for what it cannot give (no hugetlbfs mounted). */
 struct ring_segment;
 
 /* Makes a new segment; it gets its name only when complete. -EEXIST: the name is taken; the sentence tells by whom it
- * was made, and whether anybody living holds it. -ENOSPC: /dev/shm is full. -ENOMEM: not enough huge pages. */
+ * was made, and whether anybody living holds it. -ENOSPC: /dev/shm is full. -ENOMEM: not enough huge pages. -EFBIG:
+ * larger than RLIMIT_FSIZE. */
 RING_PUBLIC int ring_segment_create(struct ring_segment **segment, const char *name,
                                     const struct ring_segment_options *options);
 
 /* Maps an existing one, after validating it; waits up to timeout_ns for it to appear. -ENOENT (RING_NO_WAIT) or
- * -ETIMEDOUT: not there. -EPROTO, -EPROTONOSUPPORT, -EUCLEAN, -EPERM, -ELOOP: there, but refused. Of the options flags,
- * backing, path and key are used. */
+ * -ETIMEDOUT: not there. -EPROTO, -EPROTONOSUPPORT, -EUCLEAN, -EPERM, -ELOOP: there, but refused. -ENOSPC: not all of it
+ * is in memory, and the rest cannot be had. Of the options flags, backing, path and key are used. */
 RING_PUBLIC int ring_segment_attach(struct ring_segment **segment, const char *name,
                                     const struct ring_segment_options *options, int64_t timeout_ns);
 

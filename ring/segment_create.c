@@ -47,13 +47,14 @@ static int check_backing(const struct ring_segment_options *options)
 
 static int check_shape(const struct ring_segment_options *options)
 {
+    const size_t most = RING_SEGMENT_MAX_BYTES - RING_MEMORY_GIGANTIC; /* with a reserve: both are rounded up */
     if (options->flags & RING_READ_ONLY)
         return ring_error(-EINVAL,
                           "a segment cannot be created read-only: RING_READ_ONLY is for ring_segment_attach()");
     if (options->bytes < RING_SEGMENT_MIN_BYTES || options->bytes > RING_SEGMENT_MAX_BYTES)
         return ring_error(-EINVAL, "a segment has %zu to %zu bytes, not %zu", RING_SEGMENT_MIN_BYTES,
                           RING_SEGMENT_MAX_BYTES, options->bytes);
-    if (options->reserve > RING_SEGMENT_MAX_BYTES - RING_MEMORY_GIGANTIC - options->bytes)
+    if (options->reserve && (options->bytes > most || options->reserve > most - options->bytes))
         return ring_error(-EINVAL, "a reserve of %zu bytes behind %zu is more than a segment has: %zu",
                           options->reserve, options->bytes, RING_SEGMENT_MAX_BYTES);
     if (options->mode & ~0777U || (options->mode & 0600) != 0600)

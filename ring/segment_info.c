@@ -197,14 +197,10 @@ static void visit_system_v(struct visit *visit, int id)
         if (visit->ids[at] == id)
             return;
     struct shmid_ds now;
+    struct ring_layout_segment head;
     if (shmctl(id, IPC_STAT, &now) != 0 || now.shm_segsz < RING_SEGMENT_MIN_BYTES)
         return;
-    const struct ring_layout_segment *first = shmat(id, NULL, SHM_RDONLY);
-    if ((const void *)first == (void *)-1)
-        return;
-    bool ours = first->magic == RING_LAYOUT_MAGIC;
-    shmdt(first);
-    if (ours)
+    if (ring_system_v_head(id, &head))
         visit->tell(visit->context, &found);
 }
 

@@ -120,6 +120,8 @@ RING_PRIVATE int ring_system_v_publish(struct ring_segment *segment);
 /* The object that a signpost tells of. -ENOENT: it is still being made, or gone. */
 RING_PRIVATE int ring_system_v_find(struct ring_memory_object *object, const struct ring_layout_signpost *signpost,
                                     const struct stat *file, const char *path);
+/* A copy of what a System V segment begins with; false: it cannot be read, or is none of ours. */
+RING_PRIVATE bool ring_system_v_head(int id, struct ring_layout_segment *head);
 /* Is the memory still there? */
 RING_PRIVATE bool ring_system_v_lives(const struct ring_layout_signpost *signpost);
 /* Removes the memory, if it is the signpost's. */

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -174,15 +175,17 @@ int ring_system_v_find(struct ring_memory_object *object, const struct ring_layo
     return 0;
 }
 
-/* The serial number in the memory's first page, or 0. */
-static uint64_t serial_of(int id)
+bool ring_system_v_head(int id, struct ring_layout_segment *head)
 {
-    const struct ring_layout_segment *first = shmat(id, NULL, SHM_RDONLY);
-    if ((const void *)first == (void *)-1)
-        return 0;
-    uint64_t serial = first->magic == RING_LAYOUT_MAGIC ? first->serial : 0;
+    void *first = shmat(id, NULL, SHM_RDONLY);
+    if (first == (void *)-1)
+        return false;
+    /* It may be anybody's: one whose memory cannot be had would end us by SIGBUS. EINVAL: a kernel before 5.14. */
+    bool there = madvise(first, ring_memory_page(), MADV_POPULATE_READ) == 0 || errno == EINVAL;
+    if (there)
+        memcpy(head, first, sizeof *head);
     shmdt(first);
-    return serial;
+    return there && head->magic == RING_LAYOUT_MAGIC;
 }
 
 void ring_system_v_remove(const struct ring_layout_signpost *signpost, const struct stat *file)
@@ -192,8 +195,10 @@ void ring_system_v_remove(const struct ring_layout_signpost *signpost, const str
     if (id < 0 || shmctl(id, IPC_STAT, &now) != 0 || !is_of(signpost, &now) || (now.shm_perm.mode & SHM_DEST) ||
         now.shm_perm.uid != file->st_uid)
         return;
-    bool ours = signpost->state == RING_SIGNPOST_READY ? serial_of(id) == signpost->serial
-                                                       : now.shm_cpid == signpost->creator_pid && now.shm_nattch == 0;
+    struct ring_layout_segment head;
+    bool ours = signpost->state == RING_SIGNPOST_READY
+                    ? ring_system_v_head(id, &head) && head.serial == signpost->serial
+                    : now.shm_cpid == signpost->creator_pid && now.shm_nattch == 0;
     if (ours)
         shmctl(id, IPC_RMID, NULL);
 }

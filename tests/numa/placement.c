@@ -124,6 +124,52 @@ Test(placement, here_is_the_node_of_the_thread_that_creates)
     drop(&segment);
 }
 
+/* Each of its mappings is filled at once, wherever the kernel likes. */
+static int make_with_all_locked(void *unused)
+{
+    (void)unused;
+    REQUIRE(mlockall(MCL_FUTURE) == 0);
+    for (int i = 0; i < node_count; i++) {
+        uint64_t on_node[MOST_NODES];
+        struct ring_segment *segment = make(PLAIN, 1 << 20, nodes[i]);
+        count_pages(0, 1 << 20, on_node);
+        REQUIRE_SAME(on_node[nodes[i]], (1 << 20) / PAGE);
+        drop(&segment);
+    }
+    return 0;
+}
+
+Test(placement, a_process_that_locks_all_it_maps_has_its_segments_where_it_asks)
+{
+    know_nodes(2);
+    test_wait(test_spawn(make_with_all_locked, NULL));
+}
+
+Test(placement, memory_that_was_given_is_judged_by_where_it_is)
+{
+    enum { BYTES = 1 << 20 };
+    know_nodes(2);
+    unsigned char *memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct ring_segment *segment;
+    struct ring_segment_options options = ring_segment_defaults();
+    REQUIRE(memory != MAP_FAILED);
+    numa_tonode_memory(memory, BYTES, nodes[1]);
+    memset(memory, 1, BYTES);
+    options.backing = RING_BACKING_GIVEN;
+    options.memory = memory;
+    options.bytes = BYTES;
+    options.flags = RING_STRICT;
+    static const int wishes[] = { 0, RING_NODE_INTERLEAVED };
+    for (unsigned i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+        options.numa_node = wishes[i] ? wishes[i] : nodes[0];
+        REQUIRE_REFUSED(ring_segment_create(&segment, NULL, &options), EOPNOTSUPP);
+    }
+    options.numa_node = nodes[1];
+    REQUIRE_OK(ring_segment_create(&segment, NULL, &options));
+    REQUIRE_OK(ring_segment_close(&segment));
+    munmap(memory, BYTES);
+}
+
 /* ---- Others who have it mapped ---- */
 
 struct shared {
