@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -125,6 +126,21 @@ static int bind_and_listen(int made, const char *path, const struct sockaddr_un 
     return listen(made, SOMAXCONN) == 0 ? 0 : -errno;
 }
 
+/* Holds the socket's folder: of several who come at once nobody takes what another is just making for something that
+ * was left behind. Who may not hold it, or not in time, goes on without. */
+static int hold_folder(const char *path)
+{
+    char folder[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    const char *slash = strrchr(path, '/');
+    int64_t deadline = ring_clock_deadline(INT64_C(1000000000));
+    unsigned attempt = 0;
+    snprintf(folder, sizeof folder, "%.*s", slash > path ? (int)(slash - path) : 1, slash ? path : ".");
+    int held = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (held >= 0 && flock(held, LOCK_EX | LOCK_NB) != 0 && ring_clock_doze(deadline, &attempt))
+        continue;
+    return held;
+}
+
 int ring_segment_listen(int *listener, const char *path, unsigned mode)
 {
     struct sockaddr_un address;
@@ -138,6 +154,7 @@ int ring_segment_listen(int *listener, const char *path, unsigned mode)
     int made = code ? code : new_socket();
     if (made < 0)
         return made;
+    int held = path[0] == '@' ? -1 : hold_folder(path);
     code = bind_and_listen(made, path, &address, length, mode);
     if (code == -EADDRINUSE) {
         code = clear_stale(path, &address, length);
@@ -146,6 +163,7 @@ int ring_segment_listen(int *listener, const char *path, unsigned mode)
         else
             path = NULL; /* that sentence is the one */
     }
+    close(held); /* -1: nothing is held */
     if (code) {
         close(made);
         return path ? ring_error(code, "cannot listen at %s (%s)", path, strerror(-code)) : code;

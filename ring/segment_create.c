@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <ring/clock.h>
@@ -255,6 +256,12 @@ static int place_of(const char *name, struct ring_segment_options *options, char
     return 0;
 }
 
+/* Would it help if what nobody living holds under that name were gone? */
+static bool lacks_room(int code, const struct ring_segment_options *options)
+{
+    return code == -ENOSPC || (code == -ENOMEM && options->backing == RING_BACKING_HUGETLBFS);
+}
+
 int ring_segment_create(struct ring_segment **segment, const char *name, const struct ring_segment_options *given)
 {
     if (!segment)
@@ -262,6 +269,7 @@ int ring_segment_create(struct ring_segment **segment, const char *name, const s
     *segment = NULL;
     char path[RING_SEGMENT_PATH];
     const char *bare;
+    struct stat there;
     struct ring_segment_options options;
     int code = ring_segment_check_options(given, &options);
     if (!code)
@@ -276,7 +284,7 @@ int ring_segment_create(struct ring_segment **segment, const char *name, const s
         code = ring_segment_make_way(path, options.flags, true); /* before the work; the final word comes after it */
     if (!code)
         code = create_rounded(segment, path, bare, &options);
-    if (code == -ENOSPC && path[0] && options.flags & RING_RECLAIM) { /* its room may be what is missing */
+    if (lacks_room(code, &options) && path[0] && lstat(path, &there) == 0) { /* its room may be what is missing */
         code = ring_segment_make_way(path, options.flags, false);
         if (!code)
             code = create_rounded(segment, path, bare, &options);

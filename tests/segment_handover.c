@@ -285,3 +285,52 @@ Test(handover, proofs_of_life_belong_to_each_side_and_not_to_what_was_handed_ove
     close(ends[0]);
     close(ends[1]);
 }
+
+/* ---- Many at once ---- */
+
+enum { LISTENERS = 8, ROUNDS = 50 };
+
+struct race {
+    RING_ATOMIC(unsigned) round, ready, listening, done;
+};
+
+static int listen_each_round(void *context)
+{
+    struct race *race = *(struct race **)context;
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        int listener;
+        while (ring_atomic_load(&race->round, memory_order_acquire) != round)
+            usleep(50);
+        int code = ring_segment_listen(&listener, test_socket_path(), 0600);
+        REQUIRE_ONE_OF(code, 0, -EADDRINUSE);
+        atomic_fetch_add(&race->listening, code == 0);
+        atomic_fetch_add(&race->ready, 1);
+        while (ring_atomic_load(&race->ready, memory_order_acquire) < LISTENERS * round)
+            usleep(50);
+        if (code == 0)
+            close(listener); /* its file stays */
+        atomic_fetch_add(&race->done, 1);
+    }
+    return 0;
+}
+
+Test(handover, of_many_who_begin_to_listen_at_once_one_does)
+{
+    pid_t children[LISTENERS];
+    struct race *race = mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(race != MAP_FAILED);
+    for (unsigned i = 0; i < LISTENERS; i++)
+        children[i] = test_spawn(listen_each_round, &race);
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        ring_atomic_store(&race->round, round, memory_order_release);
+        while (ring_atomic_load(&race->done, memory_order_acquire) < LISTENERS * round)
+            usleep(100);
+        REQUIRE_SAME(ring_atomic_load(&race->listening, memory_order_acquire), round);
+        if (round % 2) /* else it is left behind */
+            REQUIRE_SAME(unlink(test_socket_path()), 0);
+    }
+    for (unsigned i = 0; i < LISTENERS; i++)
+        test_wait(children[i]);
+    unlink(test_socket_path());
+    munmap(race, sizeof *race);
+}

@@ -154,6 +154,56 @@ Test(surroundings, a_limit_of_a_hugetlbfs_is_not_told_as_a_lack_of_pages)
     test_in_own_mounts(create_beyond_the_mount, 8);
 }
 
+/* ---- Room that the dead have ---- */
+
+struct leftover {
+    unsigned backing;
+    size_t bytes;
+    unsigned removal, flags; /* how it was made; how it is made anew */
+};
+
+static int create_and_die(void *context)
+{
+    const struct leftover *left = context;
+    struct ring_segment *segment;
+    struct ring_segment_options options = test_options(left->backing, left->bytes);
+    options.removal = left->removal;
+    REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+
+static int start_anew_in_little_room(void *unused)
+{
+    (void)unused;
+    struct ring_segment *segment;
+    static const struct leftover lefts[] = {
+        { RING_BACKING_POSIX, TEST_MIB, RING_REMOVE_BY_HAND, RING_RECLAIM },
+        { RING_BACKING_POSIX, TEST_MIB, RING_REMOVE_WITH_LAST, 0 },
+        { RING_BACKING_HUGETLBFS, 4 * TEST_MIB, RING_REMOVE_BY_HAND, RING_RECLAIM },
+        { RING_BACKING_HUGETLBFS, 4 * TEST_MIB, RING_REMOVE_WITH_CREATOR, 0 },
+    };
+    if (!test_own_mounts("/mnt/huge") || mount("none", "/mnt/huge", "hugetlbfs", 0, "pagesize=2M,size=4M") != 0 ||
+        mount("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777,size=1m") != 0)
+        return TEST_NO_NAMESPACE;
+    for (unsigned i = 0; i < sizeof lefts / sizeof *lefts; i++) {
+        struct ring_segment_options options = test_options(lefts[i].backing, lefts[i].bytes);
+        options.flags = lefts[i].flags;
+        struct leftover left = lefts[i];
+        REQUIRE_SAME(test_wait_status(test_spawn(create_and_die, &left)), SIGKILL);
+        REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+        REQUIRE_REFUSED(ring_segment_create(&(struct ring_segment *){ NULL }, test_name(), &options), EEXIST);
+        REQUIRE_OK(ring_segment_close(&segment));
+        REQUIRE_OK(ring_segment_unlink(test_name()));
+    }
+    return 0;
+}
+
+Test(surroundings, where_there_is_room_for_one_what_the_dead_left_does_not_block_a_new_start)
+{
+    test_in_own_mounts(start_anew_in_little_room, 8);
+}
+
 /* ---- Copies ---- */
 
 /* Replaces the segment's file by a copy in which pages of zeros are holes, and fills /dev/shm. */
