@@ -121,10 +121,10 @@ int ring_directory_settle_new(const struct ring_segment *segment, int class, con
     struct ring_numa_range range = range_of(segment, from, to);
     bool later = is_in_reserve(segment, to);
     int node = class == RING_NODE_ANY ? segment->constants.numa_node : class;
-    int code = 0;
-    if (!segment->memory.given)
+    int code = later && !segment->memory.page ? ring_memory_check_room(range.bytes) : 0;
+    if (!code && !segment->memory.given)
         code = ring_numa_place(&range, node);
-    else if (!ring_numa_is_placed(&range, node))
+    else if (!code && !ring_numa_is_placed(&range, node))
         code = ring_error(-EOPNOTSUPP,
                           "the segment's memory was given, and is left as it is: not all of it is on node %d", node);
     if (code != -ENOSPC && !(segment->flags & RING_STRICT)) /* else ring_segment_pages() tells */

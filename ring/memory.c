@@ -201,9 +201,12 @@ static int reserve(int fd, size_t bytes)
 static int settle(struct ring_memory *memory, const struct ring_memory_object *object,
                   const struct ring_memory_wish *wish)
 {
+    int code = object->page ? 0 : ring_memory_check_room(memory->backed);
+    if (code)
+        return code;
     if (wish->node != RING_NUMA_ANY) {
         struct ring_numa_range whole = range_of(memory, memory->bytes, wish);
-        int code = ring_numa_bind(&whole, wish->node);
+        code = ring_numa_bind(&whole, wish->node);
         if (code && wish->strict)
             return code;
         memory->numa_error = code;

@@ -118,6 +118,9 @@ RING_PRIVATE int ring_memory_allow(void *address, size_t bytes, bool write);
 
 RING_PRIVATE int ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts);
 
+/* -ENOSPC: so many bytes more, in ordinary pages, are more than the control groups of this process allow it. */
+RING_PRIVATE int ring_memory_check_room(size_t bytes);
+
 /* Size of the machine's ordinary page. */
 RING_PRIVATE size_t ring_memory_page(void);
 

@@ -104,6 +104,70 @@ Test(surroundings, sizes_whose_sum_overflows_are_refused)
     }
 }
 
+/* ---- Control groups ---- */
+
+/* A group of so many bytes, with this process in it. */
+static bool enter_group(const char *group, size_t bytes)
+{
+    static const char *const limits[] = { "memory.max", "memory.limit_in_bytes" };
+    char path[300];
+    bool limited = false;
+    for (unsigned i = 0; i < 2 && !limited; i++) {
+        snprintf(path, sizeof path, "%s/%s", group, limits[i]);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        limited = fd >= 0 && dprintf(fd, "%zu", bytes) > 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    snprintf(path, sizeof path, "%s/cgroup.procs", group);
+    int fd = limited ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+    bool entered = fd >= 0 && dprintf(fd, "0") > 0;
+    if (fd >= 0)
+        close(fd);
+    return entered;
+}
+
+static int create_in_a_group(void *context)
+{
+    static const unsigned backings[] = { RING_BACKING_POSIX, RING_BACKING_MEMFD, RING_BACKING_SYSTEM_V,
+                                         RING_BACKING_PRIVATE };
+    if (!enter_group(*(const char **)context, 32 * TEST_MIB))
+        return TEST_NO_NAMESPACE;
+    for (unsigned i = 0; i < sizeof backings / sizeof *backings; i++) {
+        struct ring_segment *segment = (void *)1;
+        struct ring_segment_options options = test_options(backings[i], 64 * TEST_MIB);
+        REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), ENOSPC);
+        REQUIRE(strstr(ring_error_detail(), "control group") && !segment);
+        REQUIRE_SAME(test_names_left(), 0);
+        options.bytes = 2 * TEST_MIB;
+        options.reserve = 128 * TEST_MIB;
+        options.removal = i % 2 ? RING_REMOVE_BY_HAND : RING_REMOVE_WITH_CREATOR;
+        REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
+        REQUIRE_REFUSED(ring_spsc_create(segment, "large", 64 * TEST_MIB), ENOSPC);
+        REQUIRE_OK(ring_spsc_create(segment, "small", 2 * TEST_MIB));
+        REQUIRE_OK(ring_segment_close(&segment));
+    }
+    return 0;
+}
+
+Test(surroundings, a_segment_that_its_control_group_has_no_room_for_is_an_error_and_no_signal)
+{
+    static const char *const parents[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/memory" };
+    static char group[300];
+    const char *where = group;
+    int status = TEST_NO_NAMESPACE << 8;
+    for (unsigned i = 0; i < 2 && status == TEST_NO_NAMESPACE << 8; i++) {
+        snprintf(group, sizeof group, "%s/%s", parents[i], test_name() + (test_name()[0] == '/'));
+        if (mkdir(group, 0755) != 0)
+            continue;
+        status = test_wait_status(test_spawn(create_in_a_group, &where));
+        rmdir(group);
+    }
+    if (status == TEST_NO_NAMESPACE << 8)
+        test_skip("this user can make no control group that limits memory");
+    REQUIRE_SAME(status, 0);
+}
+
 /* ---- Folders ---- */
 
 static int create_in_a_folder_of_a_group(void *unused)
