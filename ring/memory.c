@@ -124,7 +124,7 @@ static int make_huge(struct ring_memory *memory, bool strict)
         return 0;
     return ring_error(-EOPNOTSUPP,
                       "RING_STRICT: 2 MiB pages were refused for a segment of %zu bytes (%s): it takes a "
-                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB",
+                      "multiple of 2 MiB, Linux 6.1 or newer, and free memory in pieces of 2 MiB: see 'ringctl doctor'",
                       memory->backed, strerror(-memory->huge_error));
 }
 
