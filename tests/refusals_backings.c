@@ -36,7 +36,7 @@ Test(refused_backings, system_v_memory_that_the_kernel_refuses_is_told_with_the_
     demand_sentence(&huge, CALL_SHMGET, EPERM, EPERM, "hugetlb_shm_group");
     demand_sentence(&huge, CALL_SHMGET, EINVAL, EOPNOTSUPP, "no huge pages of that size");
     demand_sentence(&huge, CALL_SHMGET, ENOENT, EOPNOTSUPP, "no huge pages of 2 MiB");
-    demand_sentence(&huge, CALL_SHMGET, ENOMEM, ENOMEM, "nr_hugepages");
+    demand_sentence(&huge, CALL_SHMGET, ENOMEM, ENOMEM, "huge pages of 2 MiB");
 }
 
 Test(refused_backings, a_memfd_that_the_kernel_refuses_is_told_and_an_old_kernel_is_asked_in_its_own_way)
