@@ -4,8 +4,10 @@
 
 #include "harness.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -108,6 +110,10 @@ static inline void test_in_own_mounts(test_body body, long pages)
 {
     if (geteuid() != 0)
         test_skip("only root can mount a hugetlbfs");
+    /* One at a time: of two who restore what they found, one would leave the other's. */
+    int alone = pages ? open("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", O_RDONLY | O_CLOEXEC) : -1;
+    if (alone >= 0)
+        flock(alone, LOCK_EX);
     long before = test_huge_pages(-1);
     if (pages && (before < 0 || test_huge_pages(before + pages) < before + pages)) {
         test_huge_pages(before);
@@ -116,6 +122,8 @@ static inline void test_in_own_mounts(test_body body, long pages)
     int status = test_wait_status(test_spawn(body, NULL));
     if (pages)
         test_huge_pages(before);
+    if (alone >= 0)
+        close(alone);
     if (status == TEST_NO_NAMESPACE << 8)
         test_skip("this machine allows no mount namespace, or has no hugetlbfs");
     if (status)

@@ -131,19 +131,19 @@ static int create_in_a_group(void *context)
 {
     static const unsigned backings[] = { RING_BACKING_POSIX, RING_BACKING_MEMFD, RING_BACKING_SYSTEM_V,
                                          RING_BACKING_PRIVATE };
-    if (!enter_group(*(const char **)context, 32 * TEST_MIB))
+    if (!enter_group(*(const char **)context, 128 * TEST_MIB)) /* sanitizers take some of it */
         return TEST_NO_NAMESPACE;
     for (unsigned i = 0; i < sizeof backings / sizeof *backings; i++) {
         struct ring_segment *segment = (void *)1;
-        struct ring_segment_options options = test_options(backings[i], 64 * TEST_MIB);
+        struct ring_segment_options options = test_options(backings[i], 256 * TEST_MIB);
         REQUIRE_REFUSED(ring_segment_create(&segment, test_name(), &options), ENOSPC);
         REQUIRE(strstr(ring_error_detail(), "control group") && !segment);
         REQUIRE_SAME(test_names_left(), 0);
         options.bytes = 2 * TEST_MIB;
-        options.reserve = 128 * TEST_MIB;
+        options.reserve = 512 * TEST_MIB;
         options.removal = i % 2 ? RING_REMOVE_BY_HAND : RING_REMOVE_WITH_CREATOR;
         REQUIRE_OK(ring_segment_create(&segment, test_name(), &options));
-        REQUIRE_REFUSED(ring_spsc_create(segment, "large", 64 * TEST_MIB), ENOSPC);
+        REQUIRE_REFUSED(ring_spsc_create(segment, "large", 256 * TEST_MIB), ENOSPC);
         REQUIRE_OK(ring_spsc_create(segment, "small", 2 * TEST_MIB));
         REQUIRE_OK(ring_segment_close(&segment));
     }
