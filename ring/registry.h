@@ -104,9 +104,9 @@ RING_PUBLIC int ring_registry_enter_by(const char *text, enum ring_registry_end 
 /* Ends the section, of that kind; not to be used afterwards: `end`, and what was peeked or reserved there. */
 RING_INLINE void ring_registry_leave(enum ring_registry_end kind, void *end);
 
-/* A section for many look-ups, for who serves a burst: each is then a few loads, about half the time. What was found
- * is good until the section ends; of all that is closed meanwhile nothing is unmapped before: end it before you sleep.
- * Sections of both sorts may be within each other. */
+/* A section for many look-ups, for who serves a burst: each is then a few loads, less than half the time. What was
+ * found is good until the section ends; of all that is closed meanwhile nothing is unmapped before: end it before you
+ * sleep. Sections of both sorts may be within each other. */
 RING_INLINE void ring_registry_begin_section(void);
 RING_INLINE void ring_registry_end_section(void);
 
