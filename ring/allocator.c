@@ -273,7 +273,7 @@ static int refuse_if_held(struct ring_segment *segment, const struct ring_entry_
                           segment->name, segment->name);
     return ring_error(-EBUSY,
                       "'%s' in %s is in use by process %d%s: it can be removed when that has closed it or ended",
-                      entry->name, segment->name, pid, pid == (int)segment->pid ? " (this one)" : "");
+                      entry->name, segment->name, pid, pid == (int)(uint32_t)segment->process ? " (this one)" : "");
 }
 
 /* Takes the presence byte alone. Without a seat only an observer, or one who is just looking, can be there. */

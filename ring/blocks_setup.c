@@ -5,7 +5,6 @@
 #include <ring/blocks_private.h>
 
 #include <errno.h>
-#include <unistd.h>
 
 #include <ring/allocator.h>
 #include <ring/clock.h>
@@ -350,7 +349,7 @@ int ring_blocks_close(struct ring_blocks *blocks)
     if (!blocks || !blocks->claim)
         return ring_error(-EBADF, "this pool's handle is not open");
     struct ring_segment *segment = blocks->view.segment;
-    bool ours = segment->pid == getpid();
+    bool ours = segment->process == ring_process();
     if (ours && ring_guard_enter(&blocks->guarded) == -EBUSY)
         return ring_error(-EBUSY, "this handle is inside another call just now");
     if (ours) {

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <ring/error.h>
 
@@ -304,7 +303,7 @@ int ring_broadcast_close_producer(struct ring_broadcast_producer *producer)
     if (!producer || !producer->segment)
         return ring_error(-EBADF, "this producer is not open");
     struct ring_segment *segment = producer->segment;
-    bool ours = segment->pid == getpid();
+    bool ours = segment->process == ring_process();
     if (ours && ring_guard_enter(&producer->guarded) != 0)
         return ring_error(-EBUSY, "a call of this producer is under way");
     producer->segment = NULL;
@@ -327,7 +326,7 @@ int ring_broadcast_close_consumer(struct ring_broadcast_consumer *consumer)
     if (!consumer || !consumer->segment)
         return ring_error(-EBADF, "this consumer is not open");
     struct ring_segment *segment = consumer->segment;
-    bool ours = segment->pid == getpid();
+    bool ours = segment->process == ring_process();
     if (ours && ring_guard_enter(&consumer->guarded) != 0)
         return ring_error(-EBUSY, "a call of this consumer is under way");
     consumer->segment = NULL;

@@ -7,7 +7,8 @@
  * into the tenure that is over, and finds that out at G2. Places are used again after as many
  * changes as a page holds.
  *
- * In a child after fork the tenures read as zero (MADV_WIPEONFORK), so every call comes here and finds a foreign pid.
+ * In a child after fork the tenures read as zero (MADV_WIPEONFORK), so every call comes here and finds a tenure that
+ * was not kept. Its pid would tell less: each PID namespace has a process 1.
  */
 #include <ring/guard.h>
 
@@ -92,9 +93,9 @@ int ring_guard_open(struct ring_guarded *guarded)
         return -ENOMEM;
     guarded->tenures = page;
     guarded->tenure = 0;
-    guarded->pid = getpid();
     ring_atomic_store(&guarded->passing, 0, memory_order_relaxed);
     ring_atomic_store(&page->owner, (uintptr_t)&ring_guard_thread, memory_order_relaxed);
+    ring_atomic_store(&page->kept, 1, memory_order_relaxed);
     ring_atomic_store(&guarded->guard, page, memory_order_release); /* G3 */
     return 0;
 }
@@ -125,6 +126,7 @@ static int pass(struct ring_guarded *guarded, struct ring_guard *guard)
     struct ring_guard *next = tenure_at(guarded, guarded->tenure);
     ring_atomic_store(&next->busy, 1, memory_order_relaxed);
     ring_atomic_store(&next->owner, self, memory_order_relaxed);
+    ring_atomic_store(&next->kept, 1, memory_order_relaxed);
     ring_atomic_store(&guarded->guard, next, memory_order_release); /* G3: pairs with G0 */
     return 0;
 }
@@ -134,7 +136,7 @@ int ring_guard_enter_slowly(struct ring_guarded *guarded)
     struct ring_guard *guard = ring_atomic_load(&guarded->guard, memory_order_acquire); /* G0 */
     if (!guard || guard == &closed)
         return -EBADF;
-    if (guarded->pid != getpid())
+    if (!ring_atomic_load(&guard->kept, memory_order_relaxed)) /* by G0 */
         return -ECHILD;
     if (ring_atomic_load(&guard->busy, memory_order_relaxed) != 0)
         return -EBUSY; /* this thread's own call, interrupted by a signal; or another thread's */

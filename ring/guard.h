@@ -10,7 +10,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include <ring/platform.h>
 
@@ -20,14 +19,14 @@ RING_BEGIN_C
 struct ring_guard {
     RING_ATOMIC(uintptr_t) owner; /* address of its ring_guard_thread; 0: of no thread */
     RING_ATOMIC(uint32_t) busy;   /* 1: inside a call */
+    RING_ATOMIC(uint32_t) kept;   /* 1; a child finds 0 */
 };
 
 /* The part of a handle that is guarded. */
 struct ring_guarded {
     RING_ATOMIC(struct ring_guard *) guard; /* of the present tenure */
     RING_ATOMIC(uint32_t) passing;          /* 1: some thread is making the handle its own */
-    pid_t pid;
-    struct ring_guard *tenures; /* NULL: closed */
+    struct ring_guard *tenures;             /* NULL: closed */
     unsigned tenure;
 };
 

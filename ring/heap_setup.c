@@ -2,7 +2,6 @@
 #include <ring/heap_private.h>
 
 #include <errno.h>
-#include <unistd.h>
 
 #include <ring/allocator.h>
 #include <ring/clock.h>
@@ -234,7 +233,7 @@ int ring_heap_close(struct ring_heap *heap)
     if (!heap || !heap->claim)
         return ring_error(-EBADF, "this heap's handle is not open");
     struct ring_segment *segment = heap->view.segment;
-    bool ours = segment->pid == getpid();
+    bool ours = segment->process == ring_process();
     if (ours && ring_guard_enter(&heap->guarded) == -EBUSY)
         return ring_error(-EBUSY, "this handle is inside another call just now");
     if (ours) {

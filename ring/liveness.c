@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <ring/error.h>
+#include <ring/process.h>
 
 struct ring_claim {
     void *page; /* PROT_NONE mapping whose only use is to keep the locked description open */
@@ -43,6 +44,22 @@ static void make_recursive(void)
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&forks, &attributes);
     pthread_mutexattr_destroy(&attributes);
+}
+
+/* Keeps forks out. Nobody is cancelled meanwhile, by what is a cancellation point (open, close): he would keep them out
+ * for ever. What it returns is for let_forks(). */
+static int keep_forks_out(void)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    pthread_mutex_lock(&forks);
+    return cancel;
+}
+
+static void let_forks(int cancel)
+{
+    pthread_mutex_unlock(&forks);
+    pthread_setcancelstate(cancel, NULL);
 }
 
 static void before_fork(void)
@@ -90,7 +107,7 @@ static int open_again(const struct ring_witness *witness, int access)
         snprintf(path, sizeof path, "/proc/thread-self/fd/%d", witness->fd);
         int fd = open(path, flags);
         if (fd >= 0)
-            return fd;
+            return ring_process_above_standard(fd);
         if (errno == EMFILE || errno == ENFILE)
             return ring_error(-errno, "no descriptor is free for a proof of life (%s): see 'ulimit -n'",
                               strerror(errno));
@@ -104,7 +121,7 @@ static int open_again(const struct ring_witness *witness, int access)
         return ring_error(-EBADF,
                           "the segment cannot be opened again: its descriptor was closed by the program, and it "
                           "has no name any more (or /proc is not mounted): attach anew");
-    return fd;
+    return ring_process_above_standard(fd);
 }
 
 int ring_witness_open(const struct ring_witness *witness)
@@ -148,13 +165,13 @@ static int lock_byte(int fd, short type, int64_t byte)
 
 static int open_claim(struct ring_claim *claim, const struct ring_witness *witness)
 {
-    pthread_mutex_lock(&forks);
+    int cancel = keep_forks_out();
     claim->fd = open_again(witness, witness->read_only ? O_RDONLY : O_RDWR);
     if (claim->fd >= 0) {
         claim->next = unsealed;
         unsealed = claim;
     }
-    pthread_mutex_unlock(&forks);
+    let_forks(cancel);
     return claim->fd < 0 ? claim->fd : 0;
 }
 
@@ -183,9 +200,9 @@ static int claim_byte(struct ring_claim **claim, struct ring_witness *witness, s
     if (!code)
         code = lock_byte(made->fd, type, byte);
     if (!code) {
-        pthread_mutex_lock(&forks);
+        int cancel = keep_forks_out();
         code = keep_open(made, witness);
-        pthread_mutex_unlock(&forks);
+        let_forks(cancel);
     }
     if (code) {
         ring_claim_seal(made);
@@ -227,7 +244,7 @@ int ring_claim_add(struct ring_claim *claim, const struct ring_witness *witness,
 
 void ring_claim_seal(struct ring_claim *claim)
 {
-    pthread_mutex_lock(&forks);
+    int cancel = keep_forks_out();
     if (claim->fd >= 0) {
         struct ring_claim **at = &unsealed;
         while (*at != claim)
@@ -236,7 +253,7 @@ void ring_claim_seal(struct ring_claim *claim)
         close(claim->fd);
     }
     claim->fd = -1;
-    pthread_mutex_unlock(&forks);
+    let_forks(cancel);
 }
 
 void ring_claim_drop(struct ring_claim *claim)

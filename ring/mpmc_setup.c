@@ -7,7 +7,6 @@
 #include <ring/mpmc_private.h>
 
 #include <errno.h>
-#include <unistd.h>
 
 #include <ring/allocator.h>
 #include <ring/clock.h>
@@ -417,7 +416,7 @@ static void leave(struct ring_mpmc_end *end)
 static int close_end(struct ring_mpmc_end *end)
 {
     struct ring_segment *segment = end->view.segment;
-    bool ours = segment->pid == getpid();
+    bool ours = segment->process == ring_process();
     int code = ours ? ring_guard_enter(&end->guarded) : 0;
     if (code == -EBUSY)
         return ring_error(code, "this handle is inside another call just now");

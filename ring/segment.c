@@ -77,10 +77,11 @@ int ring_segment_handle(struct ring_segment **segment, const struct ring_memory_
         return ring_error(-ENOMEM, "out of memory");
     }
     made->object = *object;
-    made->witness = ring_segment_witness(object->fd, path, (flags & RING_READ_ONLY) != 0);
+    made->object.fd = ring_process_above_standard(object->fd);
+    made->witness = ring_segment_witness(made->object.fd, path, (flags & RING_READ_ONLY) != 0);
     snprintf(made->name, sizeof made->name, "%s", name);
     ring_atomic_store(&made->users, 1, memory_order_relaxed);
-    made->pid = getpid();
+    made->process = ring_process();
     made->flags = flags;
     pthread_mutex_init(&made->rights_lock, NULL);
     *segment = made;
@@ -320,9 +321,9 @@ int ring_segment_usable(const struct ring_segment *segment)
 {
     if (!segment)
         return ring_error(-EINVAL, "the segment's handle is NULL: closed already, or never opened");
-    if (segment->pid != getpid())
+    if (segment->process != ring_process())
         return ring_error(-ECHILD, "this handle belongs to process %d; after fork the child attaches anew",
-                          (int)segment->pid);
+                          (int)(uint32_t)segment->process);
     return 0;
 }
 
@@ -336,7 +337,7 @@ void ring_segment_drop(struct ring_segment *segment)
     /* S1: acq_rel, pairs with itself: all that others did with the mapping comes before it goes. */
     if (atomic_fetch_sub_explicit(&segment->users, 1, memory_order_acq_rel) != 1)
         return;
-    if (segment->pid == getpid()) { /* in a child after fork these addresses may mean something else */
+    if (segment->process == ring_process()) { /* in a child after fork these addresses may mean something else */
         ring_memory_unmap(&segment->memory);
         ring_claim_drop(segment->attached);
         if (segment->attached && segment->witness.path[0] && segment->constants.removal != RING_REMOVE_BY_HAND)
@@ -354,7 +355,7 @@ int ring_segment_close(struct ring_segment **segment)
     if (!segment || !*segment)
         return ring_error(-EBADF, "the segment's handle is NULL: closed already, or never opened");
     struct ring_segment *closed = *segment;
-    if (closed->creator && closed->constants.removal == RING_REMOVE_WITH_CREATOR && closed->pid == getpid())
+    if (closed->creator && closed->constants.removal == RING_REMOVE_WITH_CREATOR && closed->process == ring_process())
         (void)ring_segment_remove(&closed->witness); /* refused: it goes when nobody living holds it any more */
     ring_segment_drop(closed);
     *segment = NULL;

@@ -8,6 +8,7 @@
 #include <ring/layout.h>
 #include <ring/liveness.h>
 #include <ring/memory.h>
+#include <ring/process.h>
 #include <ring/segment.h>
 
 struct stat;
@@ -18,7 +19,7 @@ struct ring_segment {
     struct ring_witness witness;          /* where locks are taken and probed */
     struct ring_layout_segment constants; /* the first page as it was validated: the shared one is not read again */
     RING_ATOMIC(unsigned) users;          /* the handle and each endpoint; the last one unmaps */
-    pid_t pid;                            /* of the process that mapped it: a child after fork has no mapping */
+    uint64_t process;                     /* that mapped it: a child after fork has no mapping */
     unsigned flags;
     struct ring_memory_object object;
     struct ring_claim *attached; /* a share of RING_LOCK_ATTACHED: somebody living holds this segment */

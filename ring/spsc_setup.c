@@ -5,7 +5,6 @@
 #include <ring/spsc_private.h>
 
 #include <errno.h>
-#include <unistd.h>
 
 #include <ring/allocator.h>
 #include <ring/clock.h>
@@ -393,7 +392,7 @@ int ring_spsc_close_producer(struct ring_spsc_producer *producer)
     ring_spsc_fail_producer(producer, -EBADF);
     producer->max_message = 0;
     producer->claim = NULL;
-    if (segment->pid == getpid())
+    if (segment->process == ring_process())
         ring_spsc_leave_role(segment, &found, RING_SPSC_PRODUCER, false);
     ring_waiter_close(&producer->waiter);
     ring_segment_drop(segment);
@@ -406,7 +405,7 @@ int ring_spsc_close_consumer(struct ring_spsc_consumer *consumer)
         return ring_error(-EBADF, "this consumer is not open");
     struct ring_spsc_found found = { .control = consumer->control, .entry = consumer->entry, .claim = consumer->claim };
     struct ring_segment *segment = consumer->segment;
-    if (segment->pid == getpid()) {
+    if (segment->process == ring_process()) {
         if (consumer->fault == 0) {
             ring_spsc_publish_head(consumer);
             ring_atomic_store(&found.control->head_taken, consumer->pack.taken,

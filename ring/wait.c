@@ -214,13 +214,12 @@ static bool reach_everybody(void)
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0;
 }
 
-int ring_waiter_refuse(struct ring_waiter *waiter, void *call)
+/* After the announcement the door is made dark, if there is still nothing. */
+static int darken(struct ring_waiter *waiter, void *call)
 {
     struct ring_door *door = waiter->door;
     RING_ATOMIC(uint32_t) *asleep = waiter->asleep;
     uint32_t seen;
-    if (RING_LIKELY(!door) || door->is_dark(door))
-        return -EAGAIN;
     unsigned doubts = ring_wait_announce(asleep, RING_WAIT_ALL, &seen) ? 0 : RING_WAIT_UNREACHED;
     int code = waiter->looks->look_closely(waiter->end, call, &doubts);
     if (code == -EAGAIN && (doubts & RING_WAIT_UNREACHED)) {
@@ -230,6 +229,18 @@ int ring_waiter_refuse(struct ring_waiter *waiter, void *call)
     }
     if (code == -EAGAIN && asleep == waiter->asleep)
         door->arm(door, ring_wait_calls(asleep), seen);
+    return code;
+}
+
+int ring_waiter_refuse(struct ring_waiter *waiter, void *call)
+{
+    struct ring_door *door = waiter->door;
+    int cancel; /* as in ring_wait() */
+    if (RING_LIKELY(!door) || door->is_dark(door))
+        return -EAGAIN;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int code = darken(waiter, call);
+    pthread_setcancelstate(cancel, NULL);
     return code;
 }
 
@@ -378,6 +389,8 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
 {
     struct wait wait = { .deadline_ns = ring_clock_deadline(timeout_ns) };
     int code = -EAGAIN;
+    int cancel; /* who is cancelled goes when he is back in his own code: here the handle would stay busy */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     waiter->slept = false;
     while (code == -EAGAIN) {
         unsigned doubts = 0;
@@ -399,5 +412,6 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
         }
     }
     learn(waiter, &wait);
+    pthread_setcancelstate(cancel, NULL);
     return code;
 }

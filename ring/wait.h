@@ -10,6 +10,8 @@
  * instead (a thread of this process, without signals, reads that from inotify). wait.c tells the theory,
  * docs/waiting.md gives advice.
  *
+ * No wait is a cancellation point: a thread that is cancelled in one goes when it is back in its own code.
+ *
  * Public are struct ring_waiter's calls and ring_wake(), which the hot paths of the topologies use.
  */
 #ifndef RING_WAIT_H

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <ring/clock.h>
 #include <ring/error.h>
@@ -45,7 +44,7 @@ struct member {
 };
 
 struct ring_any {
-    pid_t pid;               /* whose it is: a child after fork has the same queue in its memory */
+    uint64_t process;        /* whose it is: a child after fork has the same queue in its memory */
     struct ring_uring uring; /* fd -1: there is none */
     struct member **members;
     unsigned count, room;
@@ -131,7 +130,7 @@ static void close_member(struct ring_door *door)
 {
     struct member *member = member_of(door);
     member->waiter = NULL;
-    if (!member->pending || member->any->pid != getpid()) {
+    if (!member->pending || member->any->process != ring_process()) {
         forget(member);
         return;
     }
@@ -159,7 +158,7 @@ int ring_any_open(struct ring_any **any)
     struct ring_any *new_one = calloc(1, sizeof *new_one);
     if (!new_one)
         return ring_error(-ENOMEM, "out of memory");
-    new_one->pid = getpid();
+    new_one->process = ring_process();
     new_one->lit.next = new_one->lit.before = &new_one->lit;
     if (ring_uring_open(&new_one->uring, ENTRIES, -1) != 0)
         new_one->uring.fd = -1;

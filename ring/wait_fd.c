@@ -30,7 +30,7 @@ enum { CALLED = 1, TICKED = 2, DEPARTED = 3 }; /* tags */
 struct descriptor {
     struct ring_door door;
     int eventfd;
-    pid_t pid;
+    uint64_t process;
     struct ring_uring uring;
     bool pending;                   /* a wait for calls is under way in the io_uring, */
     RING_ATOMIC(uint32_t) * calls;  /* on what, */
@@ -174,18 +174,20 @@ static void arm_by_listener(struct ring_door *door, RING_ATOMIC(uint32_t) * call
 static void close_descriptor(struct ring_door *door)
 {
     struct descriptor *descriptor = descriptor_of(door);
+    bool ours = descriptor->process == ring_process();
     ring_uring_close(&descriptor->uring);
-    if (descriptor->listener && descriptor->pid == getpid()) /* in a forked child there is no such thread */
+    if (descriptor->listener && ours) /* in a forked child there is no such thread */
         ring_listener_close(descriptor->listener);
     ring_watch_close(descriptor->watch);
-    close(descriptor->eventfd);
+    if (ours || ring_process_has(descriptor->eventfd, "[eventfd]"))
+        close(descriptor->eventfd);
     free(descriptor);
 }
 
 static int open_descriptor(struct descriptor *descriptor, const struct ring_segment *segment)
 {
     descriptor->uring.fd = -1;
-    descriptor->pid = getpid();
+    descriptor->process = ring_process();
     descriptor->door = (struct ring_door){ true, is_dark_by_uring, arm_by_uring, light, close_descriptor };
     descriptor->eventfd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     if (descriptor->eventfd < 0)

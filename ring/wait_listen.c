@@ -66,9 +66,10 @@ static void listen_to(struct ring_listener *listener, uint32_t order)
     int64_t until_ns = ring_clock_monotonic() + (listener->watch ? RING_DOOR_BOUND_NS : RING_WAIT_BOUND_NS);
     while (ring_atomic_load(&listener->order, memory_order_acquire) == order) { /* N0 */
         if (is_called(listener) || ring_clock_monotonic() >= until_ns) {
-            ring_atomic_store(&listener->heard, true, memory_order_release); /* N1 */
-            if (write(listener->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
-                return; /* it is full, so it is readable */
+            ssize_t written = write(listener->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
+            (void)written; /* refused: it is full, so it is readable */
+            /* N1: release, behind the write: who hears of it finds the descriptor readable, and makes it dark. */
+            ring_atomic_store(&listener->heard, true, memory_order_release);
             return;
         }
         sleep_on_words(listener, order, until_ns);

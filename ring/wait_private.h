@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include <ring/process.h>
 #include <ring/wait.h>
 
 /* ---- wait.c: bells ---- */
@@ -89,7 +90,8 @@ RING_INLINE uint32_t ring_watch_departures(const struct ring_watch *watch)
 /* ---- wait_uring.c: as much of io_uring as a door needs. Used by one thread at a time. ---- */
 
 struct ring_uring {
-    int fd; /* -1: not open */
+    int fd;           /* -1: not open */
+    uint64_t process; /* that opened it: a child may have closed its copy */
     unsigned char *rings;
     size_t rings_bytes;
     struct io_uring_sqe *entries;

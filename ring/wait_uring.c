@@ -77,7 +77,7 @@ static int map_queues(struct ring_uring *uring, const struct io_uring_params *pa
 int ring_uring_open(struct ring_uring *uring, unsigned entries, int eventfd)
 {
     struct io_uring_params params = { .flags = SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG };
-    *uring = (struct ring_uring){ .fd = (int)syscall(SYS_io_uring_setup, entries, &params) };
+    *uring = (struct ring_uring){ .fd = (int)syscall(SYS_io_uring_setup, entries, &params), .process = ring_process() };
     if (uring->fd < 0)
         return -errno;
     int code = 0;
@@ -100,7 +100,8 @@ void ring_uring_close(struct ring_uring *uring)
         munmap(uring->rings, uring->rings_bytes);
     if (uring->entries)
         munmap(uring->entries, uring->entries_bytes);
-    close(uring->fd); /* and what was under way is taken back */
+    if (uring->process == ring_process() || ring_process_has(uring->fd, "[io_uring]"))
+        close(uring->fd); /* and what was under way is taken back */
     *uring = (struct ring_uring){ .fd = -1 };
 }
 

@@ -9,7 +9,8 @@
  * An event can be read once, while many doors want to know of it: so a thread of this process reads, and is there while
  * there are doors. The kernel tells some microseconds before it gives the lock up; so the news is passed on after 5 ms,
  * and once more 20 ms later, should the dying have been held up in between. Where there is no inotify (a user has 128
- * of them by default) a door is looked after each RING_WAIT_BOUND_NS instead.
+ * of them by default) a door is looked after each RING_WAIT_BOUND_NS instead. A program that closes all descriptors it
+ * does not know, these too, is told of deaths within a second.
  */
 #include <ring/wait_private.h>
 
@@ -33,8 +34,10 @@
 
 enum { FIRST_MS = 5, AGAIN_MS = 20, TIMES = 2, STACK = 64 << 10 };
 
+static const char INOTIFY[] = "inotify", EVENTFD[] = "[eventfd]";
+
 struct watcher {
-    pid_t pid;
+    uint64_t process;
     pthread_mutex_t gate; /* one comes or goes at a time */
     pthread_mutex_t lock; /* of `watches`, which only the holder of both changes */
     struct ring_watch *watches;
@@ -113,7 +116,7 @@ static void *run(void *argument)
         struct pollfd wishes[2] = { { watcher->end, POLLIN, 0 }, { watcher->inotify, POLLIN, 0 } };
         if (poll(wishes, 2, patience_ms) > 0 && wishes[1].revents)
             poll(wishes, 1, FIRST_MS);
-        if (wishes[0].revents)
+        if (wishes[0].revents || !ring_process_has(watcher->inotify, INOTIFY))
             return NULL;
         read_events(watcher);
         patience_ms = pass_on(watcher) ? AGAIN_MS : -1;
@@ -122,15 +125,25 @@ static void *run(void *argument)
 
 /* ---- Coming and going ---- */
 
+/* What the program closed meanwhile, and may have given another meaning, is left alone. */
+static void close_own(struct watcher *watcher)
+{
+    if (ring_process_has(watcher->inotify, INOTIFY))
+        close(watcher->inotify);
+    if (ring_process_has(watcher->end, EVENTFD))
+        close(watcher->end);
+    watcher->inotify = watcher->end = -1;
+}
+
 static struct watcher *watcher_of_process(void)
 {
     struct watcher *watcher = ring_atomic_load(&ours, memory_order_acquire); /* X0 */
-    if (watcher && watcher->pid == getpid())
+    if (watcher && watcher->process == ring_process())
         return watcher;
     struct watcher *made = calloc(1, sizeof *made);
     if (!made)
         return NULL;
-    *made = (struct watcher){ .pid = getpid(), .inotify = -1, .end = -1 };
+    *made = (struct watcher){ .process = ring_process(), .inotify = -1, .end = -1 };
     pthread_mutex_init(&made->gate, NULL);
     pthread_mutex_init(&made->lock, NULL);
     struct watcher *before = watcher;
@@ -139,22 +152,19 @@ static struct watcher *watcher_of_process(void)
         free(made);
         return before;
     }
-    if (watcher && watcher->inotify >= 0) { /* the parent's, of which this child has copies */
-        close(watcher->inotify);
-        close(watcher->end);
-    }
+    if (watcher) /* the parent's, of which this child has copies */
+        close_own(watcher);
     return made;
 }
 
 static void stop(struct watcher *watcher)
 {
-    if (watcher->runs && write(watcher->end, &(uint64_t){ 1 }, sizeof(uint64_t)) > 0)
+    if (watcher->runs && ring_process_has(watcher->end, EVENTFD) &&
+        write(watcher->end, &(uint64_t){ 1 }, sizeof(uint64_t)) > 0)
         pthread_join(watcher->thread, NULL);
-    if (watcher->inotify >= 0)
-        close(watcher->inotify);
-    if (watcher->end >= 0)
-        close(watcher->end);
-    watcher->inotify = watcher->end = -1;
+    else if (watcher->runs) /* nothing can wake it any more; it ends when it looks around */
+        pthread_detach(watcher->thread);
+    close_own(watcher);
     watcher->runs = false;
 }
 
@@ -202,16 +212,31 @@ static struct ring_watch *watch_object(struct watcher *watcher, const struct rin
     return watch;
 }
 
+/* One at a time. Nobody is cancelled meanwhile: he would keep all others out. */
+static int enter(struct watcher *watcher)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    pthread_mutex_lock(&watcher->gate);
+    return cancel;
+}
+
+static void leave(struct watcher *watcher, int cancel)
+{
+    pthread_mutex_unlock(&watcher->gate);
+    pthread_setcancelstate(cancel, NULL);
+}
+
 struct ring_watch *ring_watch_open(const struct ring_witness *witness)
 {
     struct watcher *watcher = watcher_of_process();
     if (!watcher)
         return NULL;
-    pthread_mutex_lock(&watcher->gate);
+    int cancel = enter(watcher);
     struct ring_watch *watch = start(watcher) ? watch_object(watcher, witness) : NULL;
     if (!watcher->watches)
         stop(watcher);
-    pthread_mutex_unlock(&watcher->gate);
+    leave(watcher, cancel);
     return watch;
 }
 
@@ -236,10 +261,10 @@ static bool take_out(struct watcher *watcher, struct ring_watch *watch)
 void ring_watch_close(struct ring_watch *watch)
 {
     struct watcher *watcher = ring_atomic_load(&ours, memory_order_acquire); /* X0 */
-    if (!watch || !watcher || watcher->pid != getpid())
+    if (!watch || !watcher || watcher->process != ring_process())
         return;
-    pthread_mutex_lock(&watcher->gate);
+    int cancel = enter(watcher);
     if (take_out(watcher, watch) && !watcher->watches)
         stop(watcher);
-    pthread_mutex_unlock(&watcher->gate);
+    leave(watcher, cancel);
 }

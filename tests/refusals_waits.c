@@ -52,6 +52,30 @@ Test(waits, of_a_listening_thread_do_not_spin_there_either)
     test_ends_close(&ends);
 }
 
+Test(waits, of_a_listening_thread_that_is_held_up_while_it_tells_leave_no_descriptor_lit)
+{
+    enum { LATE = 50000000 };
+    test_ends_open(&ends);
+    test_refuse(CALL_URING, 0, EPERM, true);
+    int descriptor = ring_waiter_fd(test_waiter(&ends, SPSC_CONSUMER));
+    REQUIRE(descriptor >= 0);
+    test_drain(&ends, SPSC_CONSUMER);
+    test_nap(LATE);
+    test_write_late(LATE);
+    test_feed(&ends, SPSC_CONSUMER);
+    test_nap(LATE / 2);
+    REQUIRE_SAME(test_drain(&ends, SPSC_CONSUMER), 1); /* before it is told of it */
+    test_nap(2 * LATE);
+    test_write_late(0);
+    unsigned tries = 0;
+    while (test_is_readable(descriptor, 5)) {
+        REQUIRE(++tries < 50);
+        test_drain(&ends, SPSC_CONSUMER);
+    }
+    test_refuse_nothing();
+    test_ends_close(&ends);
+}
+
 /* ---- Another thread goes on, and cannot have an io_uring of its own ---- */
 
 static struct ring_segment *segment;

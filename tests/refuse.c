@@ -29,6 +29,7 @@ static struct plan {
 static size_t room_at_once;
 static bool one_by_one;
 static int64_t clock_step, clock_ahead;
+static RING_ATOMIC(int64_t) write_late;
 static long processors;
 static int pages_on[4];
 static unsigned page_nodes;
@@ -70,6 +71,11 @@ void test_room_at_once(size_t bytes)
 void test_submit_one_by_one(bool yes)
 {
     one_by_one = yes;
+}
+
+void test_write_late(int64_t nanoseconds)
+{
+    write_late = nanoseconds;
 }
 
 void test_processors(long count)
@@ -232,6 +238,15 @@ WRAP_PREAD(pread64)
     }
 WRAP_FOPEN(fopen)
 WRAP_FOPEN(fopen64)
+
+ssize_t __real_write(int fd, const void *bytes, size_t count);
+ssize_t __wrap_write(int fd, const void *bytes, size_t count);
+ssize_t __wrap_write(int fd, const void *bytes, size_t count)
+{
+    if (write_late)
+        test_nap(write_late);
+    return __real_write(fd, bytes, count);
+}
 
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);

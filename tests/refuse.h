@@ -61,6 +61,9 @@ void test_room_at_once(size_t bytes);
 /* From now on io_uring takes one entry of a submission, and leaves the others for later. */
 void test_submit_one_by_one(bool yes);
 
+/* From now on each write of this process comes so late. */
+void test_write_late(int64_t nanoseconds);
+
 /* How many processors this machine has from now on; 0: the truth. */
 void test_processors(long count);
 

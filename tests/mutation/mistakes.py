@@ -242,5 +242,5 @@ mistake("an opener that does not look at the entry again", "allocator.c",
         "    return segment && word_of(entry) + index != 0;\n", "segment_freeing")
 mistake("a seat left in good order looks like a death", "seat.c", "as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED",
         "as_died ? RING_ROLE_CLOSED : RING_ROLE_ATTACHED", "spsc_roles")
-mistake("a handle used in a child after fork", "guard.c", "    if (guarded->pid != getpid())\n        return -ECHILD;\n", "",
-        "mpmc_misuse")
+mistake("a handle used in a child after fork", "guard.c",
+        "    if (!ring_atomic_load(&guard->kept, memory_order_relaxed)) /* by G0 */\n        return -ECHILD;\n", "", "mpmc_misuse")
