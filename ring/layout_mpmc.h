@@ -76,7 +76,7 @@ struct ring_layout_mpmc {
     /* 528 */ uint8_t reserved4[112];
     /* 640 */ RING_ATOMIC(uint32_t) consumers_asleep; /* 1: wake us. Writers: consumers set, producers clear */
     /* 644 */ RING_ATOMIC(uint32_t)
-        consumers_calls; /* how often one was woken; what they sleep on. Writers: producers */
+    consumers_calls; /* how often one was woken; what they sleep on. Writers: producers */
     /* 648 */ uint8_t reserved5[120];
     /* 768 */ RING_ATOMIC(uint32_t) producers_asleep; /* 1: wake us. Writers: producers set, consumers clear */
     /* 772 */ RING_ATOMIC(uint32_t) producers_calls;  /* as above. Writers: consumers */
@@ -87,7 +87,8 @@ struct ring_layout_mpmc {
         uint32_t) orphans; /* not 0: what a dead one held is no more in any intent; search all slots */
     /* 908 */ RING_ATOMIC(uint32_t) attached[2]; /* producers, consumers attached (or dead). Writer: as reached */
     /* 916 */ RING_ATOMIC(uint32_t) ended[2]; /* enum ring_peer: how the side's participants went. Writer: as reached */
-    /* 924 */ uint8_t reserved7[100];
+    /* 924 */ RING_ATOMIC(uint32_t) turns;    /* how often the ring's lock was given back; those who wait sleep on it */
+    /* 928 */ uint8_t reserved7[96];
     /* 1024 */
 };
 
@@ -104,5 +105,6 @@ static_assert(offsetof(struct ring_layout_mpmc, consumers_calls) == 644, "ABI; r
 static_assert(offsetof(struct ring_layout_mpmc, producers_asleep) == 768, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, producers_calls) == 772, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, reached) == 896, "ABI");
+static_assert(offsetof(struct ring_layout_mpmc, turns) == 924, "ABI");
 
 #endif

@@ -259,9 +259,9 @@ static void consider_promotion(struct ring_mpmc_end *end)
          ++end->not_alone % ASK_ANYWAY))
         return;
     struct ring_claim *lock;
-    if (ring_mpmc_lock(&end->view, 0, &lock) == 0) {
+    if (ring_mpmc_try_lock(&end->view, &lock) == 0) {
         ring_mpmc_promote(end);
-        ring_claim_drop(lock);
+        ring_mpmc_unlock(&end->view, lock, NULL);
     }
 }
 

@@ -171,11 +171,19 @@ RING_INLINE unsigned ring_mpmc_reached(const struct ring_mpmc_view *view)
     return reached < view->seat_count ? reached : view->seat_count;
 }
 
-/* Puts those who open, close or change the mode in order. -EBUSY: held for longer than `limit_ns`. */
-RING_PRIVATE int ring_mpmc_lock(const struct ring_mpmc_view *view, int64_t limit_ns, struct ring_claim **lock);
-
 /* What became of a side as a whole. */
 RING_PRIVATE enum ring_peer ring_mpmc_side_state(const struct ring_mpmc_view *view, bool consumers);
+
+/* ---- mpmc_lock.c ---- */
+
+/* Puts those who open, close or change the mode in order. -EBUSY: one of them has held it for over 5 s, or others were
+ * faster for over 60 s; the second call does not wait. */
+RING_PRIVATE int ring_mpmc_lock(const struct ring_mpmc_view *view, struct ring_claim **lock);
+RING_PRIVATE int ring_mpmc_try_lock(const struct ring_mpmc_view *view, struct ring_claim **lock);
+
+/* Gives it back, and `claim` just before: behind the last touch of a ring that is left. Either may be NULL. */
+RING_PRIVATE void ring_mpmc_unlock(const struct ring_mpmc_view *view, struct ring_claim *lock,
+                                   struct ring_claim *claim);
 
 /* ---- mpmc_mode.c: sole and shared claims ---- */
 

@@ -12,8 +12,6 @@
 #include <ring/clock.h>
 #include <ring/error.h>
 
-#define LOCK_LIMIT_NS INT64_C(5000000000)
-
 enum { SLOTS_PER_PAUSE = 20 }; /* what may be sent in one pause of a consumer that leaves a stream alone */
 
 /* ---- Making ---- */
@@ -190,21 +188,6 @@ static int enter_in_time(struct ring_segment *segment, const char *ring, struct 
 
 /* ---- Seats ---- */
 
-int ring_mpmc_lock(const struct ring_mpmc_view *view, int64_t limit_ns, struct ring_claim **lock)
-{
-    int64_t deadline = ring_clock_deadline(limit_ns);
-    unsigned attempt = 0;
-    int code;
-    while ((code = ring_claim_take(lock, &view->segment->witness, RING_LOCK_ROLES + 2 * (int64_t)view->entry)) ==
-           -EBUSY)
-        if (limit_ns == 0 || !ring_clock_doze(deadline, &attempt))
-            return ring_error(-EBUSY,
-                              "another process has been taking or leaving a seat of this ring of %s for over 5 s: "
-                              "is it stopped?",
-                              view->segment->name);
-    return code;
-}
-
 static uint32_t side_of(bool consumers)
 {
     return consumers ? RING_SIDE_CONSUMER : RING_SIDE_PRODUCER;
@@ -356,7 +339,7 @@ static int open_end(struct ring_mpmc_end *end, struct ring_segment *segment, con
     if (code)
         return code;
     ring_wait_register(); /* the first time it may take some 20 ms: not while others wait for the lock */
-    code = ring_mpmc_lock(&view, LOCK_LIMIT_NS, &lock);
+    code = ring_mpmc_lock(&view, &lock);
     if (code) {
         ring_claim_drop(claim);
         return code;
@@ -369,11 +352,9 @@ static int open_end(struct ring_mpmc_end *end, struct ring_segment *segment, con
         ring_mpmc_promote(end);
         ring_mpmc_settle(end);
         ring_segment_hold(segment);
-    } else {
+    } else
         ring_guard_close(&end->guarded);
-        ring_claim_drop(claim);
-    }
-    ring_claim_drop(lock);
+    ring_mpmc_unlock(&view, lock, code ? claim : NULL);
     return code;
 }
 
@@ -403,14 +384,13 @@ static void leave(struct ring_mpmc_end *end)
     ring_atomic_store(end->intent, end->held_count ? ring_mpmc_intent_word(end->held, end->held_count) : 0,
                       memory_order_release); /* M5 */
     struct ring_claim *lock = NULL;
-    ring_mpmc_lock(&end->view, LOCK_LIMIT_NS, &lock); /* without it only the counts may be out of date for a while */
+    ring_mpmc_lock(&end->view, &lock); /* without it only the counts may be out of date for a while */
     struct ring_seat seat = ring_mpmc_seat(&end->view, end->seat);
     ring_seat_leave(&seat, false);
     count_attached(&end->view);
     ring_wake(&end->view.control->consumers_asleep);
     ring_wake(&end->view.control->producers_asleep);
-    ring_claim_drop(end->claim); /* behind the last touch: the ring may be gone now */
-    ring_claim_drop(lock);
+    ring_mpmc_unlock(&end->view, lock, end->claim); /* behind the last touch: the ring may be gone now */
 }
 
 static int close_end(struct ring_mpmc_end *end)

@@ -5,7 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <ring/clock.h>
 #include <ring/error.h>
+
+/* How many places are asked about, a system call each, before a free one is taken: all of a short row, some of a long
+ * one. Each call takes the longer, the more places are held. */
+enum { SHORT_ROW = 64, SOME = 4 };
 
 bool ring_seat_is_closed(const struct ring_layout_role *record)
 {
@@ -74,23 +79,44 @@ int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim
     return 0;
 }
 
+/* L0, relaxed: only a hint, the lock decides. */
+static bool seems_attached(const struct ring_seat *seat)
+{
+    return (ring_atomic_load(&seat->record->state, memory_order_relaxed) & 0xff) == RING_ROLE_ATTACHED;
+}
+
+/* Asks about up to `most` places that seem attached, and takes that of a dead participant: fewer of them to be looked
+ * at later. In a long row it begins anywhere, so that all are asked about in time. -EBUSY: none found. */
+static int take_attached(const struct ring_seat_row *row, unsigned most, bool barrier, unsigned *index,
+                         struct ring_claim *claim, bool *died)
+{
+    unsigned from = row->count > most ? (unsigned)(ring_clock_monotonic() / 1000 % row->count) : 0;
+    int code = -EBUSY;
+    for (unsigned i = 0; i < row->count && most && code == -EBUSY; i++) {
+        *index = (from + i) % row->count;
+        struct ring_seat seat = ring_seat_of_row(row, *index);
+        if (!seems_attached(&seat))
+            continue;
+        most--;
+        if (!ring_claim_is_held(&seat.segment->witness, seat.lock))
+            code = ring_seat_take(&seat, barrier, claim, died);
+    }
+    return code;
+}
+
 int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index, struct ring_claim *claim,
                        bool *died)
 {
-    for (int dead = 1; dead >= 0; dead--) /* the places of the dead first: fewer of them to be looked at later */
-        for (unsigned i = 0; i < row->count; i++) {
-            struct ring_seat seat = ring_seat_of_row(row, i);
-            bool attached = (ring_atomic_load(&seat.record->state, memory_order_relaxed) & 0xff) == RING_ROLE_ATTACHED;
-            if (dead && (!attached || ring_claim_is_held(&seat.segment->witness, seat.lock)))
-                continue; /* L0, relaxed: only a hint, the lock decides */
-            if (!dead && attached)
-                continue;
-            int code = ring_seat_take(&seat, barrier, claim, died);
-            *index = i;
-            if (code != -EBUSY)
-                return code;
-        }
-    return ring_error(-EUSERS, "all %u seats are held by living participants", row->count);
+    int code = take_attached(row, row->count > SHORT_ROW ? SOME : row->count, barrier, index, claim, died);
+    for (unsigned i = 0; i < row->count && code == -EBUSY; i++) {
+        struct ring_seat seat = ring_seat_of_row(row, i);
+        *index = i;
+        if (!seems_attached(&seat))
+            code = ring_seat_take(&seat, barrier, claim, died);
+    }
+    if (code == -EBUSY)
+        code = take_attached(row, row->count, barrier, index, claim, died);
+    return code == -EBUSY ? ring_error(-EUSERS, "all %u seats are held by living participants", row->count) : code;
 }
 
 int ring_seat_reach(RING_ATOMIC(uint32_t) * reached, unsigned index)

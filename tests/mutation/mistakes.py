@@ -240,6 +240,10 @@ mistake("a ring freed without asking whether it is observed", "allocator.c",
 mistake("an opener that does not look at the entry again", "allocator.c",
         "    return ring_atomic_load(&ring_directory_entry(segment, index)->word, memory_order_acquire) == word_of(entry);\n",
         "    return segment && word_of(entry) + index != 0;\n", "segment_freeing")
+mistake("a lock that goes from hand to hand taken for one that is held", "mpmc_lock.c",
+        "        patience->turn_start = now;\n", "", "mpmc_openers")
+mistake("only some of the seats asked about where none is free", "seat.c",
+        "take_attached(row, row->count, barrier", "take_attached(row, 1, barrier", "mpmc_openers")
 mistake("a seat left in good order looks like a death", "seat.c", "as_died ? RING_ROLE_ATTACHED : RING_ROLE_CLOSED",
         "as_died ? RING_ROLE_CLOSED : RING_ROLE_ATTACHED", "spsc_roles")
 mistake("a handle used in a child after fork", "guard.c",
