@@ -1,7 +1,10 @@
 /* clock.c - level 1: see clock.h. */
 #include <ring/clock.h>
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 int64_t ring_clock_monotonic(void)
 {
@@ -41,4 +44,10 @@ bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt)
     struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
     nanosleep(&limit, NULL);
     return true;
+}
+
+void ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
+{
+    struct timespec limit = { .tv_sec = 0, .tv_nsec = nap_ns };
+    syscall(SYS_futex, (uintptr_t)word, FUTEX_WAIT, seen, &limit, NULL, 0);
 }

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <ring/clock.h>
@@ -21,14 +20,6 @@
 #define FIRST_NAP_NS   INT64_C(8000000)
 
 enum { NAP_GROWTH = 5 }; /* doublings: up to 256 ms, as all wake for nothing when theirs are over */
-
-/* Until the lock is given back, or the nap is over; or, where there are no futexes, at once. */
-static void sleep_a_turn(RING_ATOMIC(uint32_t) * turns, uint32_t seen, unsigned attempt)
-{
-    int64_t nap = FIRST_NAP_NS << (attempt < NAP_GROWTH ? attempt : NAP_GROWTH);
-    struct timespec limit = { .tv_sec = 0, .tv_nsec = nap };
-    syscall(SYS_futex, (uintptr_t)turns, FUTEX_WAIT, seen, &limit, NULL, 0);
-}
 
 int ring_mpmc_try_lock(const struct ring_mpmc_view *view, struct ring_claim **lock)
 {
@@ -78,7 +69,7 @@ int ring_mpmc_lock(const struct ring_mpmc_view *view, struct ring_claim **lock)
         int code = ring_mpmc_try_lock(view, lock);
         if (code != -EBUSY || (code = go_on(&patience, view)) != 0)
             return code;
-        sleep_a_turn(turns, seen, attempt);
+        ring_clock_nap(turns, seen, FIRST_NAP_NS << (attempt < NAP_GROWTH ? attempt : NAP_GROWTH));
     }
 }
 

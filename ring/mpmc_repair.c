@@ -13,12 +13,18 @@
  * and one that dies half-way leaves what it found, or its own intent. Nothing is mended twice: a word never comes back
  * (lap and retry go up). What a dead one's successor in its seat finds and cannot mend itself it marks in `orphans`;
  * then all slots are looked at until nothing is left.
+ *
+ * Words and intents may be rubbish, each seat telling of positions that look unfinished. So each position is looked at
+ * once in a search, and the intents are read once, and each seat's holder asked for at most once, for many positions.
  */
 #include <ring/mpmc_private.h>
 
 #include <errno.h>
+#include <string.h>
 
 #include <ring/error.h>
+
+enum { CHUNK = 1024 }; /* positions that are looked at together: then the intents of all seats are read once for them */
 
 struct search {
     const struct ring_mpmc_view *view;
@@ -60,23 +66,6 @@ static uint32_t claimer_of(uint64_t word)
     return (word & RING_SLOT_STATE) == RING_SLOT_FREE ? RING_SIDE_PRODUCER : RING_SIDE_CONSUMER;
 }
 
-/* The rule. The word was read before. Only the side counts that can have claimed what the word shows: a sole producer's
- * intent stays after its message was sent, and says nothing about who took that. */
-static bool is_intended_by_the_living(const struct search *search, uint64_t position, uint64_t word)
-{
-    unsigned reached = ring_mpmc_reached(search->view);
-    for (unsigned i = 0; i < reached; i++) {
-        /* M11: acquire, pairs with M5: who does not intend it any more has done what it wanted to the word. */
-        uint64_t intent = ring_atomic_load(&search->view->seats[i].intent, memory_order_acquire);
-        /* M16: after the intent: set while there was none, so this is the side of whoever intended, or he is gone. */
-        if (ring_mpmc_intends(intent, position) &&
-            ring_atomic_load(&search->view->seats[i].side, memory_order_relaxed) == claimer_of(word) &&
-            is_living(search, i))
-            return true;
-    }
-    return false;
-}
-
 /* M10: where the claims are by now. To be read after the word, before the intents. */
 static int read_bounds(struct search *search)
 {
@@ -116,20 +105,10 @@ static int take_again(struct search *search, uint64_t position, uint64_t word)
     return 1;
 }
 
-/* Mends one position, if it needs that. 1: a message was taken. */
-static int mend(struct search *search, uint64_t position)
+/* Mends one position, whose claimer is dead. 1: a message was taken. */
+static int mend(struct search *search, uint64_t position, uint64_t word)
 {
     RING_ATOMIC(uint64_t) *slot = ring_mpmc_slot(search->view, position);
-    uint64_t word = ring_atomic_load(slot, memory_order_acquire); /* M7; then M10, then M11 */
-    int code = read_bounds(search);
-    if (code)
-        return code;
-    if (!is_unfinished(search, position, word))
-        return 0;
-    if (is_intended_by_the_living(search, position, word)) {
-        search->repairs->pending++;
-        return 0;
-    }
     uint64_t to = word + RING_SLOT_SKIP;
     switch (word & RING_SLOT_STATE) {
     case RING_SLOT_FREE:
@@ -146,41 +125,140 @@ static int mend(struct search *search, uint64_t position)
     }
 }
 
-/* `side`: whose claims are looked for, or RING_SIDE_NONE: everybody's. */
-static int mend_range(struct search *search, uint64_t from, uint64_t count, uint32_t side)
+/* Positions in a row: their words, read before all else, and which of them are unfinished, a bit each: those that
+ * producers can have claimed, and those that consumers can. */
+struct chunk {
+    uint64_t from;
+    unsigned count;
+    uint64_t words[CHUNK];
+    uint64_t of_side[2][CHUNK / 64];
+};
+
+static uint64_t *bits_of(struct chunk *chunk, uint32_t side)
 {
-    for (uint64_t i = 0; i < count; i++) {
-        /* M7: only to see whether a closer look is worth while. */
-        uint64_t word = ring_atomic_load(ring_mpmc_slot(search->view, from + i), memory_order_relaxed);
-        if (side != RING_SIDE_NONE && side != claimer_of(word))
-            continue;
-        int code = is_unfinished(search, from + i, word) ? mend(search, from + i) : 0;
-        if (code)
-            return code;
-    }
-    return 0;
+    return chunk->of_side[side == RING_SIDE_CONSUMER];
 }
 
-/* What the intents of the dead tell of. */
-static int mend_by_intents(struct search *search)
+/* Is any of them worth a closer look? */
+static bool seems_unfinished(const struct search *search, uint64_t from, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) /* M7: relaxed */
+        if (is_unfinished(search, from + i,
+                          ring_atomic_load(ring_mpmc_slot(search->view, from + i), memory_order_relaxed)))
+            return true;
+    return false;
+}
+
+static int read_chunk(struct search *search, struct chunk *chunk)
+{
+    for (unsigned i = 0; i < chunk->count; i++) /* M7; then M10, then M11 */
+        chunk->words[i] = ring_atomic_load(ring_mpmc_slot(search->view, chunk->from + i), memory_order_acquire);
+    int code = read_bounds(search);
+    memset(chunk->of_side, 0, sizeof chunk->of_side);
+    for (unsigned i = 0; i < chunk->count && !code; i++)
+        if (is_unfinished(search, chunk->from + i, chunk->words[i]))
+            bits_of(chunk, claimer_of(chunk->words[i]))[i / 64] |= UINT64_C(1) << i % 64;
+    return code;
+}
+
+/* Leaves out those that this seat intends, if it is held by the living: its holder is asked for once, if at all. */
+static void leave_to(const struct search *search, unsigned seat, uint64_t intent, uint64_t *bits,
+                     const struct chunk *chunk)
+{
+    int64_t first = (int64_t)(ring_mpmc_intent_position(intent, chunk->from) - chunk->from);
+    int64_t last = first + (int64_t)(intent & RING_INTENT_MOST);
+    bool asked = false;
+    for (int64_t i = first > 0 ? first : 0; i < last && i < (int64_t)chunk->count; i++) {
+        uint64_t bit = UINT64_C(1) << i % 64;
+        if (!(bits[i / 64] & bit))
+            continue;
+        if (!asked && !is_living(search, seat))
+            return;
+        asked = true;
+        bits[i / 64] &= ~bit;
+        search->repairs->pending++;
+    }
+}
+
+/* The rule. Only the side counts that can have claimed what the word shows: a sole producer's intent stays after its
+ * message was sent, and says nothing about who took that. */
+static void leave_to_the_living(const struct search *search, struct chunk *chunk)
 {
     unsigned reached = ring_mpmc_reached(search->view);
     for (unsigned i = 0; i < reached; i++) {
-        uint64_t intent = ring_atomic_load(&search->view->seats[i].intent, memory_order_acquire); /* M11 */
-        unsigned count = intent & RING_INTENT_MOST;
-        if (count == 0)
+        /* M11: acquire, pairs with M5: who does not intend it any more has done what it wanted to the word. */
+        uint64_t intent = ring_atomic_load(&search->view->seats[i].intent, memory_order_acquire);
+        if ((intent & RING_INTENT_MOST) == 0)
             continue;
-        uint32_t side = ring_atomic_load(&search->view->seats[i].side, memory_order_relaxed); /* M16 */
-        int code = mend_range(search, ring_mpmc_intent_position(intent, search->tail), count, side);
-        if (code)
-            return code;
+        /* M16: after the intent: set while there was none, so this is the side of whoever intended, or he is gone. */
+        uint32_t side = ring_atomic_load(&search->view->seats[i].side, memory_order_relaxed);
+        if (side == RING_SIDE_PRODUCER || side == RING_SIDE_CONSUMER)
+            leave_to(search, i, intent, bits_of(chunk, side), chunk);
     }
-    return 0;
+}
+
+/* Mends what needs it of up to CHUNK positions. 1: a message was taken. */
+static int mend_chunk(struct search *search, uint64_t from, unsigned count)
+{
+    if (!seems_unfinished(search, from, count))
+        return 0;
+    struct chunk chunk;
+    chunk.from = from;
+    chunk.count = count;
+    int code = read_chunk(search, &chunk);
+    if (code)
+        return code;
+    leave_to_the_living(search, &chunk);
+    for (unsigned i = 0; i < count && code == 0; i++)
+        if ((chunk.of_side[0][i / 64] | chunk.of_side[1][i / 64]) >> i % 64 & 1)
+            code = mend(search, from + i, chunk.words[i]);
+    return code;
+}
+
+static int mend_range(struct search *search, uint64_t from, uint64_t count)
+{
+    int code = 0;
+    for (uint64_t done = 0; done < count && code == 0; done += CHUNK)
+        code = mend_chunk(search, from + done, count - done < CHUNK ? (unsigned)(count - done) : CHUNK);
+    return code;
+}
+
+/* Positions that one seat intends: the lowest from *from on, and before `end`; of those that begin alike the most. */
+static uint64_t next_intended(const struct search *search, uint64_t *from, uint64_t end)
+{
+    uint64_t best = end, count = 0;
+    unsigned reached = ring_mpmc_reached(search->view);
+    for (unsigned i = 0; i < reached; i++) {
+        uint64_t intent = ring_atomic_load(&search->view->seats[i].intent, memory_order_acquire); /* M11 */
+        uint64_t first = ring_mpmc_intent_position(intent, end);
+        uint64_t last = first + (intent & RING_INTENT_MOST);
+        first = ring_mpmc_later(first, *from);
+        last = ring_mpmc_later(last, end) == last ? end : last;
+        if ((int64_t)(last - first) <= 0 || ring_mpmc_later(first, best) != best ||
+            (first == best && last - first <= count))
+            continue;
+        best = first;
+        count = last - first;
+    }
+    *from = best;
+    return count;
+}
+
+/* What the intents of the dead tell of, each position once: thousands of seats may intend the same. */
+static int mend_by_intents(struct search *search)
+{
+    uint64_t end = search->tail;
+    uint64_t from = end - search->view->mask - 1;
+    unsigned seats = ring_mpmc_reached(search->view);
+    int code = 0;
+    for (uint64_t count; seats-- && code == 0 && (count = next_intended(search, &from, end)) != 0; from += count)
+        code = mend_range(search, from, count);
+    return code;
 }
 
 static int mend_all(struct search *search)
 {
-    return mend_range(search, search->tail - search->view->mask - 1, search->view->mask + 1, RING_SIDE_NONE);
+    return mend_range(search, search->tail - search->view->mask - 1, search->view->mask + 1);
 }
 
 int ring_mpmc_repair(const struct ring_mpmc_view *view, struct ring_mpmc_end *end, struct ring_mpmc_ask *ask, bool all,
@@ -221,8 +299,7 @@ int ring_mpmc_inherit(const struct ring_mpmc_view *view, unsigned seat)
     uint64_t intent = ring_atomic_load(&view->seats[seat].intent, memory_order_acquire); /* M11 */
     int code = read_bounds(&search);
     if (code == 0 && (intent & RING_INTENT_MOST)) {
-        code = mend_range(&search, ring_mpmc_intent_position(intent, search.tail), intent & RING_INTENT_MOST,
-                          RING_SIDE_NONE);
+        code = mend_range(&search, ring_mpmc_intent_position(intent, search.tail), intent & RING_INTENT_MOST);
         if (repairs.waiting || repairs.pending)
             atomic_fetch_add_explicit(&view->control->orphans, 1, memory_order_acq_rel); /* M21: before M5 */
         if (repairs.skipped)
