@@ -27,6 +27,7 @@
 
 #include <ring/clock.h>
 #include <ring/error.h>
+#include <ring/numa.h>
 
 #ifndef SHM_DEST
 #define SHM_DEST 01000
