@@ -43,8 +43,8 @@ RING_INLINE struct ring_seat ring_seat_of_row(const struct ring_seat_row *row, u
  * stays as it was. -ESTALE: its last holder moved on, it is never held again; of no further use but to be dropped. */
 RING_PRIVATE int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim *claim, bool *died);
 
-/* Takes a free seat of the row: one that a dead participant left, else one never used or left in good order.
- * -EUSERS: all are held by the living. */
+/* Takes a free seat of the row: one that a dead participant left (of a long row only some are asked about), else one
+ * never used or left in good order, else any whose holder is found dead. -EUSERS: all are held by the living. */
 RING_PRIVATE int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index,
                                     struct ring_claim *claim, bool *died);
 
