@@ -60,6 +60,9 @@ static int take_producer(struct ring_segment *segment, const char *ring, const s
         return ring_error(-EBUSY, "ring '%s' in %s has a living producer already: process %d; see 'ringctl info %s'",
                           ring, segment->name, (int)ring_atomic_load(&seat.record->pid, memory_order_relaxed),
                           segment->name);
+    if (code == -ESTALE)
+        return ring_error(-EUCLEAN, "ring '%s' in %s is damaged: only producers of SPSC rings move on", ring,
+                          segment->name);
     if (code)
         return code;
     *position = ring_broadcast_find_tail(found, &code);

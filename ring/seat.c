@@ -116,6 +116,8 @@ int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *
     }
     if (code == -EBUSY)
         code = take_attached(row, row->count, barrier, index, claim, died);
+    if (code == -ESTALE)
+        return ring_error(-EUCLEAN, "seat %u is damaged: only producers of SPSC rings move on", *index);
     return code == -EBUSY ? ring_error(-EUSERS, "all %u seats are held by living participants", row->count) : code;
 }
 

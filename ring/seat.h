@@ -44,7 +44,8 @@ RING_INLINE struct ring_seat ring_seat_of_row(const struct ring_seat_row *row, u
 RING_PRIVATE int ring_seat_take(const struct ring_seat *seat, bool barrier, struct ring_claim *claim, bool *died);
 
 /* Takes a free seat of the row: one that a dead participant left (of a long row only some are asked about), else one
- * never used or left in good order, else any whose holder is found dead. -EUSERS: all are held by the living. */
+ * never used or left in good order, else any whose holder is found dead. -EUSERS: all are held by the living. -EUCLEAN:
+ * its record is damaged. */
 RING_PRIVATE int ring_seat_take_any(const struct ring_seat_row *row, bool barrier, unsigned *index,
                                     struct ring_claim *claim, bool *died);
 

@@ -198,3 +198,38 @@ Test(blocks_rubbish, a_lock_that_names_no_seat_of_the_heap_is_told_and_not_waite
     test_outside_close(&outside);
     test_pool_end(segment);
 }
+
+/* Only the producer's role of an SPSC ring ever says that. */
+Test(blocks_rubbish, a_seat_whose_holder_moved_on_is_damage)
+{
+    struct ring_blocks_options pool = ring_blocks_defaults(64, 10);
+    struct ring_heap_options heap = ring_heap_defaults(BYTES);
+    struct ring_blocks blocks;
+    struct ring_heap other;
+    struct ring_mpmc_consumer consumer;
+    struct ring_broadcast_consumer reader;
+    struct ring_broadcast_producer teller;
+    segment = test_create(1 << 20);
+    REQUIRE_OK(ring_blocks_create_with(segment, "pool", &pool));
+    REQUIRE_OK(ring_heap_create_with(segment, "heap", &heap));
+    REQUIRE_OK(ring_mpmc_create(segment, "queue", 8, 8));
+    REQUIRE_OK(ring_broadcast_create(segment, "news", 8, 8, RING_BROADCAST_LOSSLESS));
+    outside = test_outside_open(test_name());
+    for (unsigned index = 0; index < 4; index++) {
+        uint64_t count;
+        RING_ATOMIC(uint64_t) *seat = words_of(index, &count) + RING_LAYOUT_PAGE / 8;
+        struct ring_layout_role *role = (struct ring_layout_role *)(uintptr_t)seat;
+        ring_atomic_store(&role->state, 1 << 8 | RING_ROLE_MOVED, memory_order_relaxed);
+    }
+    uint64_t count;
+    struct ring_layout_broadcast *news = (struct ring_layout_broadcast *)(uintptr_t)words_of(3, &count);
+    ring_atomic_store(&news->producer.state, 1 << 8 | RING_ROLE_MOVED, memory_order_relaxed);
+    REQUIRE_REFUSED(ring_blocks_open(&blocks, segment, "pool", RING_NO_WAIT), EUCLEAN);
+    REQUIRE_REFUSED(ring_heap_open(&other, segment, "heap", RING_NO_WAIT), EUCLEAN);
+    REQUIRE_REFUSED(ring_mpmc_open_consumer(&consumer, segment, "queue", RING_NO_WAIT), EUCLEAN);
+    REQUIRE_REFUSED(ring_broadcast_open_consumer(&reader, segment, "news", RING_BROADCAST_NEWEST, 0, RING_NO_WAIT),
+                    EUCLEAN);
+    REQUIRE_REFUSED(ring_broadcast_open_producer(&teller, segment, "news", RING_NO_WAIT), EUCLEAN);
+    test_outside_close(&outside);
+    test_pool_end(segment);
+}

@@ -6,9 +6,9 @@
 
 const unsigned fuzz_role = FUZZ_ROLE;
 
-enum { CLASSES = 3, BLOCKS = 40, SEATS = 5, HANDLES = 32 };
+enum { CLASSES = 3, BLOCKS = 78, SEATS = 5, HANDLES = 32 };
 
-static const struct ring_blocks_class classes[CLASSES] = { { 40, 32 }, { 1000, 6 }, { 4096, 2 } };
+static const struct ring_blocks_class classes[CLASSES] = { { 40, 70 }, { 1000, 6 }, { 4096, 2 } };
 static struct ring_blocks participants[PARTICIPANTS];
 static unsigned char *places[BLOCKS]; /* of the sound pool, by number */
 static size_t sizes[BLOCKS];

@@ -14,6 +14,7 @@ unsigned char *fuzz_ring;
 size_t fuzz_ring_bytes;
 
 static unsigned char *pristine;
+static struct ring_segment *mirror; /* the same segment, for reading only; or NULL */
 static const uint8_t *script;
 static size_t left;
 static unsigned attacked;
@@ -43,8 +44,25 @@ static void make_segment(unsigned entries, size_t footprint, int (*make)(struct 
     }
     snprintf(name, sizeof name, "shmring-fuzz-%d", (int)getpid());
     FUZZ_DEMAND(ring_segment_create(&fuzz_segment, name, &options) == 0);
+    bool made = make(fuzz_segment) == 0;
     FUZZ_DEMAND(ring_segment_unlink(name) == 0); /* attached it stays; nothing is left behind, however this ends */
-    FUZZ_DEMAND(make(fuzz_segment) == 0);
+    FUZZ_DEMAND(made);
+}
+
+struct ring_segment *fuzz_attach_read_only(void)
+{
+    struct ring_segment_options options = ring_segment_defaults();
+    options.flags = RING_READ_ONLY;
+    FUZZ_DEMAND(ring_segment_attach(&mirror, fuzz_segment->name, &options, RING_NO_WAIT) == 0);
+    return mirror;
+}
+
+/* What lies there, as it may be written. */
+static unsigned char *writable(const volatile void *at)
+{
+    uintptr_t offset = mirror ? (uintptr_t)at - (uintptr_t)mirror->memory.address : UINTPTR_MAX;
+    return mirror && offset < mirror->memory.bytes ? fuzz_segment->memory.address + offset
+                                                   : (unsigned char *)(uintptr_t)at;
 }
 
 /* What lies from there on is under attack, and is put back before each execution. */
@@ -221,7 +239,7 @@ void fuzz_step(void)
 
 void fuzz_before_load(const volatile void *word, size_t size)
 {
-    unsigned char *at = (unsigned char *)(uintptr_t)word;
+    unsigned char *at = writable(word);
     fuzz_step();
     if (!(attacked & fuzz_role) || !fuzz_ring || at < fuzz_ring || at >= fuzz_ring + fuzz_ring_bytes || size > 8)
         return;
@@ -262,7 +280,7 @@ void fuzz_read(const void *bytes, size_t length)
 
 void fuzz_within(const void *data, size_t length, size_t most)
 {
-    const unsigned char *at = data;
+    const unsigned char *at = writable(data);
     FUZZ_DEMAND(length <= most && (uintptr_t)at % 8 == 0);
     FUZZ_DEMAND(at >= fuzz_ring + RING_LAYOUT_PAGE && at + length <= fuzz_ring + fuzz_ring_bytes);
     fuzz_read(data, length);

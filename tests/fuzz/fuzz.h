@@ -3,8 +3,8 @@
  *
  * One process, one thread, and a kernel that is simulated (kernel.c): so every finding can be repeated from its input,
  * and an execution costs some 50 us, hardly a system call among them: the segment is made once, its bytes are put back
- * before each. The ring lies at the end of its segment, with a guard page behind it; what lies before it is poisoned for
- * AddressSanitizer while calls run. FUZZ_ROLE says whose calls are under attack: the hook works during those only.
+ * before each. The ring lies at the end of its segment, with a guard page behind it; what lies before it is poisoned
+ * for AddressSanitizer while calls run. FUZZ_ROLE says whose calls are under attack: the hook works during those only.
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -20,8 +20,10 @@
 #include <string.h>
 #include <sys/types.h>
 
-#define FUZZ_PRODUCER 1
-#define FUZZ_CONSUMER 2
+#define FUZZ_PRODUCER  1
+#define FUZZ_CONSUMER  2
+#define FUZZ_OBSERVER  4 /* through a mapping that may only be read */
+#define FUZZ_RECOVERER 8
 #ifndef FUZZ_ROLE
 #define FUZZ_ROLE 3 /* both */
 #endif
@@ -44,6 +46,9 @@ void fuzz_set_up(size_t footprint, int (*make)(struct ring_segment *segment));
 
 /* The same with several entries in the directory, which is under attack as well: fuzz_ring is where it begins. */
 void fuzz_set_up_all(unsigned entries, size_t footprint, int (*make)(struct ring_segment *segment));
+
+/* For `make`: the same segment, attached for reading only. What is loaded there is under attack as well. */
+struct ring_segment *fuzz_attach_read_only(void);
 
 /* The ring as it was made, and a new script. */
 void fuzz_begin(const uint8_t *script, size_t size);
@@ -91,5 +96,16 @@ int64_t fuzz_limit(void);
 void fuzz_kernel_keep(void);           /* what is held now is held between executions too */
 void fuzz_kernel_begin(void);          /* and nothing else is */
 void fuzz_kernel_peer(uint64_t seats); /* the peer holds the locks of these, as bits */
+
+/* ---- uring.c ---- */
+
+struct io_uring_params;
+
+void fuzz_uring_begin(void); /* no queue is left of the execution before */
+int fuzz_uring_set_up(unsigned entries, struct io_uring_params *params);
+int fuzz_uring_register(int fd, unsigned what, void *argument);
+int fuzz_uring_enter(int fd, unsigned count, unsigned wanted);
+void fuzz_uring_call(const void *word); /* FUTEX_WAKE */
+void fuzz_depart(void);                 /* somebody leaves the segment */
 
 #endif

@@ -13,6 +13,7 @@
 #include <ring/segment_private.h>
 
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -50,6 +51,7 @@ void fuzz_kernel_keep(void)
 void fuzz_kernel_begin(void)
 {
     FUZZ_DEMAND(in_use() == kept);
+    fuzz_uring_begin();
     now_ns = INT64_C(10000000000);
     foreign = 0;
 }
@@ -212,14 +214,30 @@ long __wrap_syscall(long number, ...);
 
 static long sleep_or_wake(const uint32_t *word, int operation, uint32_t value, const struct timespec *limit)
 {
-    if (operation == FUTEX_WAKE)
+    if (operation == FUTEX_WAKE) {
+        fuzz_uring_call(word);
         return 0;
+    }
     FUZZ_DEMAND(operation == FUTEX_WAIT && limit); /* nobody would wake it */
     fuzz_step();
     if (*word == value)
         now_ns += limit->tv_sec * INT64_C(1000000000) + limit->tv_nsec;
     errno = *word == value ? ETIMEDOUT : EAGAIN;
     return -1;
+}
+
+static int enter_queue(const long *given)
+{
+    const struct io_uring_getevents_arg *limit = (const void *)given[4];
+    int code = fuzz_uring_enter((int)given[0], (unsigned)given[1], (unsigned)given[2]);
+    fuzz_step();
+    if (code == -ETIME) {
+        const struct timespec *nap = (const void *)(uintptr_t)limit->ts;
+        now_ns += nap->tv_sec * INT64_C(1000000000) + nap->tv_nsec;
+        errno = ETIME;
+        return -1;
+    }
+    return code;
 }
 
 __attribute__((no_sanitize("address"))) /* fewer may have been given than are taken */
@@ -236,6 +254,12 @@ long __wrap_syscall(long number, ...)
     if (number == SYS_futex)
         return sleep_or_wake((const uint32_t *)given[0], (int)given[1], (uint32_t)given[2],
                              (const struct timespec *)given[3]);
+    if (number == SYS_io_uring_setup)
+        return fuzz_uring_set_up((unsigned)given[0], (struct io_uring_params *)given[1]);
+    if (number == SYS_io_uring_register)
+        return fuzz_uring_register((int)given[0], (unsigned)given[1], (void *)given[2]);
+    if (number == SYS_io_uring_enter)
+        return enter_queue(given);
     return __real_syscall(number, given[0], given[1], given[2], given[3], given[4], given[5]);
 }
 
@@ -264,4 +288,16 @@ void __wrap_ring_segment_describe_self(char command[RING_LAYOUT_COMMAND], uint64
     memset(command, 0, RING_LAYOUT_COMMAND);
     memcpy(command, "fuzz", 4);
     *started = 1;
+}
+
+/* It is read from a long file of the kernel, which no peer writes. */
+int __real_ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts);
+int __wrap_ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts);
+
+int __wrap_ring_memory_ask(const struct ring_memory *memory, struct ring_memory_facts *facts)
+{
+    if (!fuzz_segment)
+        return __real_ring_memory_ask(memory, facts);
+    *facts = (struct ring_memory_facts){ .page_bytes = 4096, .resident_bytes = memory->bytes };
+    return 0;
 }

@@ -1,12 +1,16 @@
-/* news.c - fuzz target: the producer, or a consumer and an observer, of a broadcast ring under attack. */
+/* news.c - fuzz target: the producer, or a consumer and an observer, of a broadcast ring under attack; or two observers
+ * through a mapping that may only be read, so that a store would end them. */
 #include "fuzz.h"
 
 const unsigned fuzz_role = FUZZ_ROLE;
 
+#define READER (FUZZ_CONSUMER | FUZZ_OBSERVER)
+
 enum { MESSAGES = 10, MOST = 2040, SLOTS = 8, SEATS = 3 };
 
 static struct ring_broadcast_producer producer;
-static struct ring_broadcast_consumer readers[2]; /* a consumer, an observer */
+static struct ring_broadcast_consumer readers[2]; /* a consumer, an observer; FUZZ_OBSERVER: both observers */
+static struct ring_segment *eyes;                 /* of observers: fuzz_segment, or attached for reading only */
 static bool producing, reading[2], producer_poisoned, reader_poisoned[2];
 
 static struct ring_broadcast_options shape(void)
@@ -23,15 +27,18 @@ static struct ring_broadcast_options shape(void)
 static int make(struct ring_segment *segment)
 {
     struct ring_broadcast_options options = shape();
-    return ring_broadcast_create_with(segment, "news", &options);
+    int code = ring_broadcast_create_with(segment, "news", &options);
+    eyes = FUZZ_ROLE == FUZZ_OBSERVER && code == 0 ? fuzz_attach_read_only() : segment;
+    return code;
 }
 
 static void open_reader(int which)
 {
     enum ring_broadcast_join join = (enum ring_broadcast_join)(fuzz_byte() % 3);
     uint64_t at = UINT64_MAX - 5 + fuzz_byte() % 32;
-    int code = which == 0 ? ring_broadcast_open_consumer(&readers[0], fuzz_segment, "news", join, at, RING_NO_WAIT)
-                          : ring_broadcast_open_observer(&readers[1], fuzz_segment, "news", join, at, RING_NO_WAIT);
+    int code = which == 0 && FUZZ_ROLE != FUZZ_OBSERVER
+                   ? ring_broadcast_open_consumer(&readers[0], fuzz_segment, "news", join, at, RING_NO_WAIT)
+                   : ring_broadcast_open_observer(&readers[which], eyes, "news", join, at, RING_NO_WAIT);
     reading[which] = code == 0;
     reader_poisoned[which] = false;
 }
@@ -44,7 +51,7 @@ static void open_ends(void)
         producing = ring_broadcast_open_producer(&producer, fuzz_segment, "news", RING_NO_WAIT) == 0;
         producer_poisoned = false;
     }
-    fuzz_attack(FUZZ_CONSUMER);
+    fuzz_attack(READER);
     for (int which = 0; which < 2; which++)
         if (!reading[which])
             open_reader(which);
@@ -60,7 +67,7 @@ static void close_ends(unsigned ends)
         FUZZ_DEMAND(ring_broadcast_close_producer(&producer) == 0);
         producing = false;
     }
-    fuzz_attack(FUZZ_CONSUMER);
+    fuzz_attack(READER);
     for (int which = 0; which < 2; which++)
         if ((ends & FUZZ_CONSUMER) && reading[which]) {
             FUZZ_DEMAND(ring_broadcast_close_consumer(&readers[which]) == 0);
@@ -136,7 +143,7 @@ static void consume(int which, uint64_t what)
     size_t size = what % 5 == 1 ? MOST : any_length(), count = 1 + fuzz_below(MESSAGES);
     int64_t limit = fuzz_limit(), said;
     unsigned char *buffer = malloc(size * (what % 5 == 2 ? count : 1) + !size); /* exact */
-    fuzz_attack(FUZZ_CONSUMER);
+    fuzz_attack(READER);
     switch (what % 5) {
     case 0:
     case 1:
@@ -164,12 +171,12 @@ static void consume(int which, uint64_t what)
 static void look_around(void)
 {
     fuzz_directory(true);
-    fuzz_attack(3);
+    fuzz_attack(FUZZ_ROLE);
     struct ring_broadcast_info info = { .struct_size = sizeof info };
-    ring_broadcast_info(fuzz_segment, "news", &info);
+    ring_broadcast_info(eyes, "news", &info);
     for (unsigned seat = 0; seat <= SEATS; seat++) {
         struct ring_broadcast_seat_info side = { .struct_size = sizeof side };
-        ring_broadcast_seat_info(fuzz_segment, "news", seat, &side);
+        ring_broadcast_seat_info(eyes, "news", seat, &side);
     }
     fuzz_attack(0);
     fuzz_directory(false);

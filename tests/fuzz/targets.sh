@@ -2,15 +2,16 @@
 # shellcheck shell=bash disable=SC2034,SC2054,SC2206
 
 all_targets=(attach spsc-producer spsc-consumer mpmc-producer mpmc-consumer broadcast-producer broadcast-consumer
-    growth blocks heap handover)
+    broadcast-observer growth blocks heap handover bells segment-info segment-recoverer)
 
-# kernel.c stands in for these.
-wraps=(-Wl,--wrap=syscall,--wrap=sysconf,--wrap=sched_getaffinity,--wrap=ring_segment_describe_self)
+# kernel.c and uring.c stand in for these.
+wraps=(-Wl,--wrap=syscall,--wrap=sysconf,--wrap=sched_getaffinity,--wrap=ring_segment_describe_self
+    -Wl,--wrap=ring_memory_ask,--wrap=ring_watch_open,--wrap=ring_watch_close,--wrap=ring_watch_all)
 
 # sources: the library's (the registry takes liburcu, and no target asks it for anything), and what targets share.
 fuzz_sources() {
     local file
-    sources=("$root"/tests/fuzz/{fuzz,kernel}.c)
+    sources=("$root"/tests/fuzz/{fuzz,kernel,uring}.c)
     for file in "$root"/ring/*.c; do
         case ${file##*/} in
         liveness.c | clock.c | registry*) ;;
@@ -25,6 +26,8 @@ fuzz_target() { # TARGET
     case $1 in
     *-producer) role=1 ;;
     *-consumer) role=2 ;;
+    *-observer) role=4 ;;
+    *-recoverer) role=8 ;;
     esac
     case $kind in
     spsc | mpmc) source=$root/tests/fuzz/ring_of_bytes.c ;;

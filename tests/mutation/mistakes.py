@@ -88,6 +88,21 @@ mistake("descriptors beyond the first are not closed", "handover.c",
         "            if (taken >= 0)\n                close(fd);\n            else\n                taken = fd;\n",
         "            taken = fd;\n", "fuzz:handover")
 
+# ---- What ends only when a word comes to rest ----
+
+mistake("a counter raised for as long as it is thrown back", "mpmc_mode.c",
+        "    for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++)\n        if ((int64_t)(to", "    for (;;)\n        if ((int64_t)(to",
+        "fuzz:mpmc-producer")
+mistake("a claim tried for as long as it is lost", "mpmc.c", "    } while (++ask->turns < TURNS);\n", "    } while (true);\n",
+        "fuzz:mpmc-consumer")
+mistake("a heap's lock that never rests waited for without a time limit", "heap.c",
+        "        if (late && timeout_ns == RING_NO_WAIT)\n            return -EAGAIN;\n        if (late &&",
+        "        if (late && (word & HOLDER) && timeout_ns == RING_NO_WAIT)\n            return -EAGAIN;\n        if (late && (word & HOLDER) &&",
+        "fuzz:heap")
+mistake("a number of seats raised for as long as it is thrown back", "seat.c", "lost <= index; lost++)", "; lost++)", "fuzz:heap")
+mistake("a message that comes and goes looked for again and again", "broadcast.c",
+        "    if (consumer->found == consumer->position) /*", "    if (consumer->fault) /*", "fuzz:broadcast-consumer")
+
 # ---- Waiting ----
 
 mistake("sleeper announces itself without a barrier for the others", "wait.c",
