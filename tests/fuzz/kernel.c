@@ -207,6 +207,13 @@ bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt)
     return true;
 }
 
+void ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
+{
+    fuzz_step();
+    if (*(const volatile uint32_t *)word == seen)
+        now_ns += nap_ns;
+}
+
 /* ---- System calls ---- */
 
 long __real_syscall(long number, ...);
