@@ -1,6 +1,7 @@
 /* clock.c - level 1: see clock.h. */
 #include <ring/clock.h>
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -46,8 +47,8 @@ bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt)
     return true;
 }
 
-void ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
+bool ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
 {
     struct timespec limit = { .tv_sec = 0, .tv_nsec = nap_ns };
-    syscall(SYS_futex, (uintptr_t)word, FUTEX_WAIT, seen, &limit, NULL, 0);
+    return syscall(SYS_futex, (uintptr_t)word, FUTEX_WAIT, seen, &limit, NULL, 0) == 0 || errno == ETIMEDOUT;
 }

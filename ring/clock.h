@@ -20,7 +20,7 @@ RING_PRIVATE int64_t ring_clock_deadline(int64_t timeout_ns);
  * False, without sleeping: the deadline has passed. */
 RING_PRIVATE bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt);
 
-/* Sleeps as long, under a second, or until woken (FUTEX_WAKE); not at all when the word is not as seen. */
-RING_PRIVATE void ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns);
+/* Sleeps as long, under a second, or until woken (FUTEX_WAKE). False: not at all, the word is not as seen. */
+RING_PRIVATE bool ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns);
 
 #endif

@@ -19,7 +19,10 @@
 #define TURNS_LIMIT_NS INT64_C(60000000000) /* of all together */
 #define FIRST_NAP_NS   INT64_C(8000000)
 
-enum { NAP_GROWTH = 5 }; /* doublings: up to 256 ms, as all wake for nothing when theirs are over */
+enum {
+    NAP_GROWTH = 5, /* doublings: up to 256 ms, as all wake for nothing when theirs are over */
+    RESTLESS = 16,  /* naps in a row that the word's motion kept us from: it is no reason to burn a core */
+};
 
 int ring_mpmc_try_lock(const struct ring_mpmc_view *view, struct ring_claim **lock)
 {
@@ -64,12 +67,16 @@ int ring_mpmc_lock(const struct ring_mpmc_view *view, struct ring_claim **lock)
     RING_ATOMIC(uint32_t) *turns = &view->control->turns;
     int64_t now = ring_clock_monotonic();
     struct patience patience = { now, now, ring_atomic_load(turns, memory_order_relaxed) }; /* M24 */
+    unsigned restless = 0, doze = 0;
     for (unsigned attempt = 0;; attempt++) {
         uint32_t seen = ring_atomic_load(turns, memory_order_relaxed); /* M24: before the attempt */
         int code = ring_mpmc_try_lock(view, lock);
         if (code != -EBUSY || (code = go_on(&patience, view)) != 0)
             return code;
-        ring_clock_nap(turns, seen, FIRST_NAP_NS << (attempt < NAP_GROWTH ? attempt : NAP_GROWTH));
+        if (ring_clock_nap(turns, seen, FIRST_NAP_NS << (attempt < NAP_GROWTH ? attempt : NAP_GROWTH)))
+            restless = 0;
+        else if (++restless > RESTLESS)
+            ring_clock_doze(RING_CLOCK_NEVER, &doze);
     }
 }
 

@@ -207,13 +207,13 @@ bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt)
     return true;
 }
 
-void ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
+bool ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
 {
-    (void)word; /* who has the lock and moves the word too makes it a busy wait of 60 s: known, and not to be found
-                   again */
-    (void)seen;
     fuzz_step();
+    if (*(const volatile uint32_t *)word != seen)
+        return false;
     now_ns += nap_ns;
+    return true;
 }
 
 /* ---- System calls ---- */

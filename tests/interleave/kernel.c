@@ -175,10 +175,11 @@ bool ring_clock_doze(int64_t deadline_ns, unsigned *attempt)
 }
 
 /* It is bounded for the sake of wakes that are missed. */
-void ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
+bool ring_clock_nap(RING_ATOMIC(uint32_t) * word, uint32_t seen, int64_t nap_ns)
 {
     (void)word, (void)seen, (void)nap_ns;
     schedule_yield();
+    return true;
 }
 
 long interleave_syscall(long number, ...)
