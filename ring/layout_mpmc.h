@@ -84,11 +84,12 @@ struct ring_layout_mpmc {
     /* 896 */ RING_ATOMIC(uint32_t) reached; /* seats from here on were never used. Writer: holder of the ring's lock */
     /* 900 */ RING_ATOMIC(uint32_t) blind;   /* 1: a participant cannot be reached by membarrier. Writer: as above */
     /* 904 */ RING_ATOMIC(
-        uint32_t) orphans; /* not 0: what a dead one held is no more in any intent; search all slots */
+        uint32_t) orphans; /* not as `settled`: what a dead one held is no more in any intent; search all slots */
     /* 908 */ RING_ATOMIC(uint32_t) attached[2]; /* producers, consumers attached (or dead). Writer: as reached */
     /* 916 */ RING_ATOMIC(uint32_t) ended[2]; /* enum ring_peer: how the side's participants went. Writer: as reached */
     /* 924 */ RING_ATOMIC(uint32_t) turns;    /* how often the ring's lock was given back; those who wait sleep on it */
-    /* 928 */ uint8_t reserved7[96];
+    /* 928 */ RING_ATOMIC(uint32_t) settled;  /* so many `orphans` there were when a search found nothing left */
+    /* 932 */ uint8_t reserved7[92];
     /* 1024 */
 };
 
@@ -106,5 +107,6 @@ static_assert(offsetof(struct ring_layout_mpmc, producers_asleep) == 768, "ABI")
 static_assert(offsetof(struct ring_layout_mpmc, producers_calls) == 772, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, reached) == 896, "ABI");
 static_assert(offsetof(struct ring_layout_mpmc, turns) == 924, "ABI");
+static_assert(offsetof(struct ring_layout_mpmc, settled) == 928, "ABI");
 
 #endif

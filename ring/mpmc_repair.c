@@ -11,8 +11,8 @@
  *
  * all by compare-and-swap from the word that was read before the intents were looked at. So of two menders one wins,
  * and one that dies half-way leaves what it found, or its own intent. Nothing is mended twice: a word never comes back
- * (lap and retry go up). What a dead one's successor in its seat finds and cannot mend itself it marks in `orphans`;
- * then all slots are looked at until nothing is left.
+ * (lap and retry go up). What a dead one's successor in its seat finds and cannot mend itself it counts in `orphans`;
+ * then all slots are looked at until a search finds nothing left, and says so in `settled`.
  *
  * Words and intents may be rubbish, each seat telling of positions that look unfinished. So each position is looked at
  * once in a search, and the intents are read once, and each seat's holder asked for at most once, for many positions.
@@ -269,15 +269,16 @@ int ring_mpmc_repair(const struct ring_mpmc_view *view, struct ring_mpmc_end *en
                              .ask = ask,
                              .own_seat = view->seat_count,
                              .repairs = repairs };
-    uint32_t orphans = ring_atomic_load(&view->control->orphans, memory_order_acquire); /* M21 */
+    uint32_t orphans = ring_atomic_load(&view->control->orphans, memory_order_acquire);       /* M21 */
+    bool marked = orphans != ring_atomic_load(&view->control->settled, memory_order_relaxed); /* M21 */
     int code = read_bounds(&search);
     if (code)
         return code;
-    code = all || orphans ? mend_all(&search) : mend_by_intents(&search);
-    if (code == 0 && orphans && repairs->waiting == 0 && repairs->pending == 0)
-        /* M21: nothing is left of what was marked before we began. */
-        atomic_compare_exchange_strong_explicit(&view->control->orphans, &orphans, 0, memory_order_acq_rel,
-                                                memory_order_relaxed);
+    code = all || marked ? mend_all(&search) : mend_by_intents(&search);
+    if (code == 0 && marked && repairs->waiting == 0 && repairs->pending == 0)
+        /* M21: nothing is left of what was marked before we began. `orphans` itself only grows: set back, it could be
+         * as it was before a mark of which we know nothing. Who is late sets an old count, and one more searches. */
+        ring_atomic_store(&view->control->settled, orphans, memory_order_release);
     if (repairs->skipped)
         ring_wake(&view->control->consumers_asleep);
     if (repairs->freed)

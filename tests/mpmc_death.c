@@ -179,6 +179,30 @@ Test(death, messages_peeked_and_not_released_by_one_that_closes_come_again)
     }
 }
 
+/* What its successors could not mend they count, and the count is never as it was: a slow searcher that found nothing
+ * could else take back the mark of what was left behind it meanwhile. */
+Test(death, what_is_left_behind_is_marked_each_time_anew_until_it_was_taken)
+{
+    test_queue_open(&queue, TEST_NEVER_ALONE, SLOTS, MOST, 0);
+    const struct ring_layout_mpmc *control = queue.producer.end.view.control;
+    uint32_t before = 0;
+    for (int round = 0; round < 3; round++) {
+        REQUIRE_OK(ring_mpmc_close_consumer(&queue.consumer));
+        test_put_many(&queue.producer, MOST, 0, 5);
+        kill_at(IN_PEEK);
+        test_join_consumer(&queue.consumer, queue.segment); /* in the seat of the dead one */
+        uint32_t marked = ring_atomic_load(&control->orphans, memory_order_relaxed);
+        REQUIRE(marked != before);
+        REQUIRE(ring_atomic_load(&control->settled, memory_order_relaxed) != marked);
+        receive_both(1, 3, 3, 5);
+        require_whole_ring();
+        REQUIRE_SAME(ring_atomic_load(&control->orphans, memory_order_relaxed), marked);
+        REQUIRE_SAME(ring_atomic_load(&control->settled, memory_order_relaxed), marked);
+        before = marked;
+    }
+    test_queue_close(&queue);
+}
+
 Test(death, a_reservation_is_cancelled_when_its_producer_closes)
 {
     for (int claims = 0; claims < TEST_CLAIMS; claims++) {

@@ -11,11 +11,14 @@
 #include <sys/wait.h>
 #include <time.h>
 
+enum { SEEDS = 4000, SELF_TEST_SEEDS = 60000 };
+
 static const char usage[] =
     "interleave [--seeds N] [--from N] [--only SCENARIO] - N seeds of each scenario (default 4000; of sleepers N / 8)\n"
     "interleave --only SCENARIO --seed N                 - one of them again, with a trace of its steps\n"
-    "interleave --self-test                              - orders and proofs left out on purpose: each must be "
+    "interleave --self-test [--seeds N]                  - orders and proofs left out on purpose: each must be "
     "noticed\n"
+    "                                                      within N seeds (default 60000)\n"
     "interleave --list                                   - the scenarios\n"
     "A run is the library's real code in up to six logical threads, on a small ring; the seed decides which goes on "
     "at\n"
@@ -184,8 +187,8 @@ int main(int argc, char **argv)
         { "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 },
     };
     const struct scenario *only = NULL;
-    uint64_t count = 4000, from = 0, seed = 0;
-    bool one = false, self = false;
+    uint64_t count = 0, from = 0, seed = 0;
+    bool one = false, self = false, counted = false;
     progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -195,6 +198,7 @@ int main(int argc, char **argv)
             if (!number(optarg, option == 'n' ? &count : option == 'f' ? &from : &seed))
                 return wrong();
             one |= option == 's';
+            counted |= option == 'n';
             break;
         case 'o':
             if (!(only = find(optarg)))
@@ -214,7 +218,9 @@ int main(int argc, char **argv)
             return wrong();
         }
     }
-    if (optind < argc || (one && !only) || progress == MAP_FAILED || count == 0)
+    if (optind < argc || (one && !only) || progress == MAP_FAILED || (counted && count == 0))
         return wrong();
-    return self ? test_self(count) : one ? replay(only, seed) : run_all(only, from, count);
+    if (self)
+        return test_self(counted ? count : SELF_TEST_SEEDS);
+    return one ? replay(only, seed) : run_all(only, from, counted ? count : SEEDS);
 }
