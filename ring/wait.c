@@ -235,7 +235,7 @@ static int darken(struct ring_waiter *waiter, void *call)
 int ring_waiter_refuse(struct ring_waiter *waiter, void *call)
 {
     struct ring_door *door = waiter->door;
-    int cancel; /* as in ring_wait() */
+    int cancel; /* as in sleep_or_expire() */
     if (RING_LIKELY(!door) || door->is_dark(door))
         return -EAGAIN;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
@@ -368,6 +368,21 @@ static int go_to_sleep(struct ring_waiter *waiter, struct wait *wait, void *call
     return -EAGAIN;
 }
 
+/* Who is cancelled meanwhile goes when he is back in his own code: here the handle would stay busy. Spinning has no
+ * place where one is cancelled, and is spared the two locked instructions. */
+static int sleep_or_expire(struct ring_waiter *waiter, struct wait *wait, void *call, enum next next)
+{
+    unsigned doubts = 0;
+    int cancel, code;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    if (next == SLEEP)
+        code = go_to_sleep(waiter, wait, call);
+    else if ((code = waiter->looks->look_closely(waiter->end, call, &doubts)) == -EAGAIN)
+        code = -ETIMEDOUT;
+    pthread_setcancelstate(cancel, NULL);
+    return code;
+}
+
 /* Was it right to spin for so long? A wait that spinning would have outlasted makes it spin longer the next time, a
  * longer one half as long. */
 static void learn(struct ring_waiter *waiter, const struct wait *wait)
@@ -389,29 +404,17 @@ int ring_wait(struct ring_waiter *waiter, void *call, int64_t timeout_ns)
 {
     struct wait wait = { .deadline_ns = ring_clock_deadline(timeout_ns) };
     int code = -EAGAIN;
-    int cancel; /* who is cancelled goes when he is back in his own code: here the handle would stay busy */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     waiter->slept = false;
     while (code == -EAGAIN) {
-        unsigned doubts = 0;
-        switch (pause_or_sleep(waiter, &wait)) {
-        case LOOK:
+        enum next next = pause_or_sleep(waiter, &wait);
+        if (next == LOOK) {
             wait.word = waiter->looks->word ? waiter->looks->word(waiter->end) : NULL;
             /* W6: relaxed: only what a rest is to end at; the look is what counts. */
             wait.seen = wait.word ? ring_atomic_load(wait.word, memory_order_relaxed) : 0;
             code = waiter->looks->look(waiter->end, call);
-            break;
-        case SLEEP:
-            code = go_to_sleep(waiter, &wait, call);
-            break;
-        case EXPIRED:
-        default:
-            code = waiter->looks->look_closely(waiter->end, call, &doubts);
-            if (code == -EAGAIN)
-                code = -ETIMEDOUT;
-        }
+        } else
+            code = sleep_or_expire(waiter, &wait, call, next);
     }
     learn(waiter, &wait);
-    pthread_setcancelstate(cancel, NULL);
     return code;
 }
