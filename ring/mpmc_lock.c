@@ -24,13 +24,21 @@ enum {
     RESTLESS = 16,  /* naps in a row that the word's motion kept us from: it is no reason to burn a core */
 };
 
+static int64_t byte_of(const struct ring_mpmc_view *view)
+{
+    return RING_LOCK_ROLES + 2 * (int64_t)view->entry;
+}
+
+static int take(const struct ring_mpmc_view *view, struct ring_claim **lock)
+{
+    return ring_claim_take(lock, &view->segment->witness, byte_of(view));
+}
+
 int ring_mpmc_try_lock(const struct ring_mpmc_view *view, struct ring_claim **lock)
 {
-    struct ring_witness *witness = &view->segment->witness;
-    int64_t byte = RING_LOCK_ROLES + 2 * (int64_t)view->entry;
     *lock = NULL;
     /* To ask costs the kernel one walk along all locks of the file, to try and fail four. */
-    return ring_claim_is_held(witness, byte) ? -EBUSY : ring_claim_take(lock, witness, byte);
+    return ring_claim_is_held(&view->segment->witness, byte_of(view)) ? -EBUSY : take(view, lock);
 }
 
 /* Since when the lock has been given back no more. */
@@ -68,9 +76,10 @@ int ring_mpmc_lock(const struct ring_mpmc_view *view, struct ring_claim **lock)
     int64_t now = ring_clock_monotonic();
     struct patience patience = { now, now, ring_atomic_load(turns, memory_order_relaxed) }; /* M24 */
     unsigned restless = 0, doze = 0;
+    /* At first by trying: where the kernel refuses to be asked, all seems held. */
     for (unsigned attempt = 0;; attempt++) {
         uint32_t seen = ring_atomic_load(turns, memory_order_relaxed); /* M24: before the attempt */
-        int code = ring_mpmc_try_lock(view, lock);
+        int code = attempt ? ring_mpmc_try_lock(view, lock) : take(view, lock);
         if (code != -EBUSY || (code = go_on(&patience, view)) != 0)
             return code;
         if (ring_clock_nap(turns, seen, FIRST_NAP_NS << (attempt < NAP_GROWTH ? attempt : NAP_GROWTH)))

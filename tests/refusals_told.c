@@ -330,6 +330,26 @@ Test(refused, a_lock_that_is_held_is_told_as_such_by_whatever_errno)
     finish(segment);
 }
 
+/* Who asks whether a lock is held and is refused takes it for held, in doubt: so it is tried for before. */
+Test(refused, locks_that_the_kernel_keeps_no_more_are_told_as_such_and_not_as_held_by_others)
+{
+    struct ring_segment *segment = test_create(1 << 20);
+    struct ring_mpmc_producer producer;
+    REQUIRE_OK(ring_mpmc_create(segment, "queue", 8, 8));
+    int code = -1;
+    for (unsigned at = 0; code; at++) {
+        test_refuse(CALL_LOCK_FILE, at, ENOLCK, true);
+        test_clock_runs(TEST_SECOND / 10);
+        code = ring_mpmc_open_producer(&producer, segment, "queue", 0);
+        test_clock_runs(0);
+        REQUIRE(test_refuse_nothing() > 0 || code == 0);
+        REQUIRE_ONE_OF(code, 0, -ENOLCK);
+        REQUIRE(code == 0 || strstr(ring_error_detail(), "refused a lock"));
+    }
+    REQUIRE_OK(ring_mpmc_close_producer(&producer));
+    finish(segment);
+}
+
 /* ---- Guards of handles ---- */
 
 Test(refused, a_handle_whose_guard_gets_no_memory_is_not_opened)
