@@ -30,8 +30,10 @@ Test(motion, a_heap_whose_lock_never_rests_is_waited_for_no_longer_than_the_time
     for (size_t i = 0; i < sizeof locks / sizeof *locks; i++) {
         begin_motion(&locks[i], 1);
         use_heap(&heap);
-        REQUIRE_OK(ring_heap_open(&other, segment, "heap", TEST_LONG));
-        REQUIRE_OK(ring_heap_close(&other));
+        int code = ring_heap_open(&other, segment, "heap", TEST_LONG);
+        REQUIRE_ONE_OF(code, 0, -EUCLEAN); /* it may see a seat that there is not */
+        if (code == 0)
+            REQUIRE_OK(ring_heap_close(&other));
         end_motion();
         ring_atomic_store(word_at(locks[i].at), 0, memory_order_relaxed);
     }
