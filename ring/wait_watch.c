@@ -41,13 +41,16 @@ struct watcher {
     pthread_mutex_t gate; /* one comes or goes at a time */
     pthread_mutex_t lock; /* of `watches`, which only the holder of both changes */
     struct ring_watch *watches;
-    int inotify, end;
-    bool runs;
+    int inotify, end; /* not changed while the thread is there */
+    bool runs, lost;  /* lost: its thread can be woken no more, and keeps it; the process has another */
     pthread_t thread;
+    struct watcher *before; /* lost, too */
 };
 
 /* X0: of this process; release, acquire: it is whole before it is seen. A child after fork makes its own. */
 static RING_ATOMIC(struct watcher *) ours;
+
+static RING_ATOMIC(struct watcher *) lost; /* X0 */
 
 /* X1: departures from any segment. */
 static RING_ATOMIC(uint32_t) all;
@@ -157,21 +160,34 @@ static struct watcher *watcher_of_process(void)
     return made;
 }
 
+/* The program closed what would wake the thread. It ends when it looks around, if ever. */
+static void abandon(struct watcher *watcher)
+{
+    pthread_detach(watcher->thread);
+    watcher->lost = true;
+    watcher->before = atomic_exchange_explicit(&lost, watcher, memory_order_acq_rel); /* X0 */
+    ring_atomic_store(&ours, NULL, memory_order_release);                             /* X0 */
+}
+
 static void stop(struct watcher *watcher)
 {
-    if (watcher->runs && ring_process_has(watcher->end, EVENTFD) &&
-        write(watcher->end, &(uint64_t){ 1 }, sizeof(uint64_t)) > 0)
+    if (watcher->lost)
+        return;
+    if (watcher->runs) {
+        if (!ring_process_has(watcher->end, EVENTFD) || write(watcher->end, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0) {
+            abandon(watcher);
+            return;
+        }
         pthread_join(watcher->thread, NULL);
-    else if (watcher->runs) /* nothing can wake it any more; it ends when it looks around */
-        pthread_detach(watcher->thread);
+    }
     close_own(watcher);
     watcher->runs = false;
 }
 
 static bool start(struct watcher *watcher)
 {
-    if (watcher->runs)
-        return true;
+    if (watcher->runs || watcher->lost)
+        return !watcher->lost;
     watcher->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     watcher->end = eventfd(0, EFD_CLOEXEC);
     watcher->runs =

@@ -19,16 +19,17 @@
 
 enum { SYS_FUTEX_WAITV = 449 }; /* newer than some headers; the same on all architectures */
 
+/* Threads of the library look while the test sets them. */
 static struct plan {
-    bool active, lasting;
-    enum test_call call;
-    int error;
-    unsigned at, seen, refused;
+    RING_ATOMIC(bool) active, lasting;
+    RING_ATOMIC(enum test_call) call;
+    RING_ATOMIC(int) error;
+    RING_ATOMIC(unsigned) at, seen, refused;
 } plans[2];
 
 static size_t room_at_once;
-static bool one_by_one;
-static int64_t clock_step, clock_ahead;
+static RING_ATOMIC(bool) one_by_one;
+static RING_ATOMIC(int64_t) clock_step, clock_ahead;
 static RING_ATOMIC(int64_t) write_late;
 static long processors;
 static int pages_on[4];
@@ -36,7 +37,13 @@ static unsigned page_nodes;
 
 static void set(struct plan *plan, enum test_call call, unsigned at, int error, bool lasting)
 {
-    *plan = (struct plan){ .active = true, .lasting = lasting, .call = call, .error = error, .at = at };
+    plan->active = false;
+    plan->lasting = lasting;
+    plan->call = call;
+    plan->error = error;
+    plan->at = at;
+    plan->seen = plan->refused = 0;
+    plan->active = true;
 }
 
 void test_refuse(enum test_call call, unsigned at, int error, bool lasting)
@@ -52,7 +59,10 @@ void test_refuse_too(enum test_call call, unsigned at, int error, bool lasting)
 unsigned test_refuse_nothing(void)
 {
     unsigned refused = plans[0].refused + plans[1].refused;
-    memset(plans, 0, sizeof plans);
+    for (unsigned i = 0; i < 2; i++) {
+        plans[i].active = false;
+        plans[i].refused = 0;
+    }
     page_nodes = 0;
     return refused;
 }
@@ -195,7 +205,7 @@ WRAP_OPEN(open64)
     int __wrap_##name(int fd, int command, ...)                                                                        \
     {                                                                                                                  \
         int result;                                                                                                    \
-        if (refused(CALL_LOCK_FILE, &result))                                                                          \
+        if (command != F_GETFD && refused(CALL_LOCK_FILE, &result))                                                    \
             return result;                                                                                             \
         va_list arguments;                                                                                             \
         va_start(arguments, command);                                                                                  \
