@@ -103,7 +103,7 @@ static void use(unsigned who)
         FUZZ_DEMAND(who < PRODUCERS || in_flight[ring] > 0);
         in_flight[ring] += who < PRODUCERS ? 1 : -UINT64_C(1);
     }
-    dry[who] = said == -EAGAIN;
+    dry[who] = said == -EAGAIN || said == -ETIMEDOUT;
     /* An SPSC consumer tells of room now and then; whatever else was done is told at once. */
     if (said >= 0 && !(who == 2))
         dry[other] = false;
